@@ -1,0 +1,136 @@
+package domain
+
+import (
+	"errors"
+	"fmt"
+
+	"liuhen/domain/calendar"
+	"liuhen/domain/rulebook"
+)
+
+// ErrChain says that a record does not follow the one before it in its case:
+// a revision is missing or doubled, or the digest of the record before it is
+// not the one it carries. The case cannot be shown until that is explained.
+var ErrChain = errors.New("the records of the case do not form a chain")
+
+// A Case is a file of its own under some procedure: a penalty, a fine, an
+// inspection. It is the fold of its records. A Case is never changed: Evolve
+// makes the next one, so that many may read the same case.
+type Case struct {
+	ID        CaseID
+	Agency    string
+	Procedure *rulebook.Procedure // in the edition that the case was opened under
+	Revision  int                 // of the last record
+	Position  uint64              // of the last record
+	Head      Digest              // of the last record
+	History   *rulebook.History
+	Closed    bool
+
+	last *link // newest first; shared with the cases before this one
+}
+
+type link struct {
+	command string
+	receipt Receipt
+	before  *link
+}
+
+// Evolve returns the case as it is after one more record; c is nil before the
+// first. It judges nothing: what is recorded happened. It fails with ErrChain
+// where the record is not the next one of the case, and where book does not
+// have the procedure.
+func Evolve(book *rulebook.Book, c *Case, r Recorded) (*Case, error) {
+	var next Case
+	switch {
+	case c == nil:
+		procedure, ok := book.Edition(r.Procedure(), r.Edition)
+		if !ok {
+			return nil, fmt.Errorf("case %s: no procedure %s in edition %s", r.Subject, r.Procedure(), r.Edition)
+		}
+		next = Case{
+			ID: r.Subject, Agency: r.Agency(), Procedure: procedure,
+			History: procedure.NewHistory(string(r.Subject), r.Agency()),
+		}
+	case r.Subject != c.ID:
+		panic("domain: record of case " + string(r.Subject) + " folded into case " + string(c.ID))
+	default:
+		next = *c
+	}
+	if r.Revision != next.Revision+1 || r.Previous != next.Head {
+		return nil, fmt.Errorf("%w: case %s, position %d: revision %d after %d, previous digest %.15s, want %.15s",
+			ErrChain, r.Subject, r.Position, r.Revision, next.Revision, r.Previous, next.Head)
+	}
+
+	next.Revision, next.Position, next.Head = r.Revision, r.Position, r.Digest
+	next.History = next.History.Append(r.Step())
+	if act, ok := next.Procedure.Act(r.Act()); ok && act.Closes {
+		next.Closed = true
+	}
+	next.last = &link{command: r.Command, before: next.last, receipt: ReceiptOf(r)}
+	return &next, nil
+}
+
+// ReceiptOf is the receipt of a record.
+func ReceiptOf(r Recorded) Receipt {
+	return Receipt{
+		Case: r.Subject, Event: r.ID, Act: r.Act(), Position: r.Position, Revision: r.Revision, Digest: r.Digest,
+		OccurredAt: r.Time, RecordedAt: r.Recorded, Findings: r.Data.Findings,
+	}
+}
+
+// Replay folds records in the order of the case.
+func Replay(book *rulebook.Book, records []Recorded) (*Case, error) {
+	var c *Case
+	for _, r := range records {
+		var err error
+		if c, err = Evolve(book, c, r); err != nil {
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
+// Carried returns the receipt of a command that has been carried out in the
+// case before.
+func (c *Case) Carried(command string) (Receipt, bool) {
+	if c == nil {
+		return Receipt{}, false
+	}
+	for l := c.last; l != nil; l = l.before {
+		if l.command == command {
+			r := l.receipt
+			r.Duplicate = true
+			return r, true
+		}
+	}
+	return Receipt{}, false
+}
+
+// After returns the receipts of what was recorded after a revision, oldest
+// first.
+func (c *Case) After(revision int) []Receipt {
+	var rs []Receipt
+	for l := c.last; l != nil && l.receipt.Revision > revision; l = l.before {
+		rs = append(rs, l.receipt)
+	}
+	for i, j := 0, len(rs)-1; i < j; i, j = i+1, j-1 {
+		rs[i], rs[j] = rs[j], rs[i]
+	}
+	return rs
+}
+
+// Stage is the stage that the case stands in.
+func (c *Case) Stage() string { return c.History.Stage }
+
+// Opened is the day of the first act.
+func (c *Case) Opened() calendar.Date { return c.History.Opened }
+
+// step returns an event of the case that has not been corrected.
+func (c *Case) step(event string) (rulebook.Step, bool) {
+	for _, s := range c.History.Steps {
+		if s.Event == event && s.CorrectedBy == "" {
+			return s, true
+		}
+	}
+	return rulebook.Step{}, false
+}
