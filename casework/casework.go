@@ -1,0 +1,294 @@
+// Package casework carries out commands. Record is the whole middle of the
+// road: load the case, decide, append, and on a conflict judge anew.
+package casework
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	lru "github.com/hashicorp/golang-lru/v2"
+
+	"liuhen/domain"
+	"liuhen/domain/rulebook"
+	"liuhen/eventstore"
+	"liuhen/internal/gather"
+)
+
+// tries is how often a command is judged anew when other processes write to its
+// case.
+const tries = 50
+
+// A Store keeps records in order; an *eventstore.Store is one.
+type Store interface {
+	// Append writes records to the end of a stream, all or none, if nothing
+	// has been written to it after position after.
+	Append(ctx context.Context, stream string, after eventstore.Position, data ...[]byte) (eventstore.Position, error)
+	// AppendAll is Append for many streams at once, in the order given; each
+	// entry lands or fails by itself.
+	AppendAll(ctx context.Context, entries []eventstore.Entry) []eventstore.Outcome
+	// Since returns what was written to the stream after a position, from
+	// memory, complete up to through; ok is false where memory begins later.
+	Since(stream string, after eventstore.Position) (records []eventstore.Record, through eventstore.Position, ok bool)
+	// Load reads a whole stream: slow, never wrong.
+	Load(ctx context.Context, stream string) ([]eventstore.Record, eventstore.Position, error)
+	// Last asks for the position of the last record of all, and Wait waits
+	// until Since knows of a position.
+	Last(ctx context.Context) (eventstore.Position, error)
+	Wait(ctx context.Context, p eventstore.Position) error
+}
+
+// Cases is the read model that cases are loaded from.
+type Cases interface {
+	// Load returns all records of the cases up to one position, which it
+	// returns too. A case that it does not know is left out.
+	Load(ctx context.Context, ids []domain.CaseID) (map[domain.CaseID][]domain.Recorded, uint64, error)
+}
+
+// A Desk carries out commands on cases.
+type Desk struct {
+	book   *rulebook.Book
+	roster domain.Roster
+	store  Store
+	now    func() time.Time
+
+	known *lru.Cache[domain.CaseID, seen] // cases of late; safe for many goroutines
+	cold  gather.Group[domain.CaseID, found]
+	cases Cases
+	turns turns
+}
+
+// seen is a case and the position up to which it is complete. The case is nil
+// where there was none.
+type seen struct {
+	c  *domain.Case
+	at eventstore.Position
+}
+
+// found is what the read model has of a case, and how far it had come.
+type found struct {
+	records []domain.Recorded
+	through uint64
+}
+
+// Options are the parts of a desk that have a default.
+type Options struct {
+	Roster domain.Roster    // nil: what commands say of officers is taken as it is
+	Now    func() time.Time // nil: time.Now
+	Keep   int              // cases kept in memory; 0: 20,000
+}
+
+// New returns a desk that judges by book and records in store. Cases that are
+// not in memory come from cases; where that is nil, from the store itself.
+func New(book *rulebook.Book, store Store, cases Cases, o Options) *Desk {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Keep == 0 {
+		o.Keep = 20_000
+	}
+	known, err := lru.New[domain.CaseID, seen](o.Keep)
+	if err != nil {
+		panic("casework: " + err.Error())
+	}
+	d := &Desk{book: book, roster: o.Roster, store: store, now: o.Now, known: known, cases: cases}
+	d.cold = gather.Group[domain.CaseID, found]{Max: 1000, Do: d.find}
+	return d
+}
+
+// find asks the read model for cases; one that it does not have is found
+// empty.
+func (d *Desk) find(ctx context.Context, ids []domain.CaseID) (map[domain.CaseID]found, error) {
+	records, through, err := d.cases.Load(ctx, ids)
+	if err != nil {
+		return nil, err
+	}
+	m := make(map[domain.CaseID]found, len(ids))
+	for _, id := range ids {
+		m[id] = found{records: records[id], through: through}
+	}
+	return m, nil
+}
+
+// Record carries out a command and returns its receipt, which means that the
+// event is on disk. A command id that has been carried out in the case before
+// gets the receipt of that time, marked Duplicate.
+//
+// Besides the answers of domain.Decide it fails with *domain.Reused, and with
+// the conditions of eventstore. After eventstore.ErrUnknown the event may be
+// there all the same: send the command again, with the same id.
+func (d *Desk) Record(ctx context.Context, cmd domain.Command) (domain.Receipt, error) {
+	done, err := d.turns.take(ctx, cmd.Case)
+	if err != nil {
+		return domain.Receipt{}, fmt.Errorf("record %s on %s: waiting for the case: %w", cmd.Act, cmd.Case, err)
+	}
+	defer done()
+	for range tries {
+		var s seen
+		if s, err = d.load(ctx, cmd.Case); err != nil {
+			return domain.Receipt{}, fmt.Errorf("record %s: %w", cmd.Act, err)
+		}
+		if receipt, ok := s.c.Carried(cmd.ID); ok {
+			return same(cmd, receipt)
+		}
+		event, refused := domain.Decide(d.book, d.roster, s.c, cmd, d.stamp())
+		if refused != nil {
+			return domain.Receipt{}, refused
+		}
+		data, refused := event.Encode()
+		if refused != nil {
+			return domain.Receipt{}, refused
+		}
+
+		var at eventstore.Position
+		at, err = d.store.Append(ctx, domain.Subject(event.Agency(), event.Procedure(), cmd.Case), s.at, data)
+		if err == nil {
+			return d.keep(s, event, data, at)
+		}
+		if err = d.lookAgain(ctx, err); err != nil {
+			break
+		}
+	}
+	if err == nil {
+		err = eventstore.ErrConflict
+	}
+	return domain.Receipt{}, fmt.Errorf("record %s on %s: %w", cmd.Act, cmd.Case, err)
+}
+
+// lookAgain prepares for another try after an append that failed: nil means
+// that the case can be judged anew.
+func (d *Desk) lookAgain(ctx context.Context, failed error) error {
+	switch {
+	case errors.Is(failed, eventstore.ErrConflict), errors.Is(failed, eventstore.ErrUnknown):
+		last, err := d.store.Last(ctx)
+		if err == nil {
+			err = d.store.Wait(ctx, last)
+		}
+		if err != nil {
+			return fmt.Errorf("%w; looking for it: %w", failed, err)
+		}
+		return nil
+	default:
+		return failed
+	}
+}
+
+// same returns the receipt of a command that comes again, if it is the same.
+func same(cmd domain.Command, receipt domain.Receipt) (domain.Receipt, error) {
+	if cmd.Act != receipt.Act || !cmd.At.Equal(receipt.OccurredAt) {
+		return domain.Receipt{}, &domain.Reused{Command: cmd.ID, Event: receipt.Event}
+	}
+	return receipt, nil
+}
+
+// keep folds the event that has just been stored into the case, so that the
+// next command finds it in memory.
+func (d *Desk) keep(s seen, event domain.Event, data []byte, at eventstore.Position) (domain.Receipt, error) {
+	r := domain.Recorded{Position: uint64(at), Digest: domain.DigestOf(data), Raw: data, Event: event}
+	next, err := domain.Evolve(d.book, s.c, r)
+	if err != nil {
+		return domain.Receipt{}, err
+	}
+	d.known.Add(next.ID, seen{c: next, at: at})
+	return domain.ReceiptOf(r), nil
+}
+
+// Case returns a case as it is now. It fails with domain.ErrNoCase.
+func (d *Desk) Case(ctx context.Context, id domain.CaseID) (*domain.Case, error) {
+	s, err := d.load(ctx, id)
+	if err != nil {
+		return nil, fmt.Errorf("load %s: %w", id, err)
+	}
+	if s.c == nil {
+		return nil, fmt.Errorf("%w: %s", domain.ErrNoCase, id)
+	}
+	return s.c, nil
+}
+
+// load returns the case and the position up to which it is complete: what
+// memory or the read model has, and the tail of the store after it.
+func (d *Desk) load(ctx context.Context, id domain.CaseID) (seen, error) {
+	if s, ok := d.known.Get(id); ok {
+		if s, ok, err := d.catchUp(id, s); ok || err != nil {
+			return s, err
+		}
+	}
+	s, err := d.read(ctx, id)
+	if err != nil {
+		return seen{}, err
+	}
+	d.known.Add(id, s)
+	return s, nil
+}
+
+// read loads a case that memory does not have. Concurrent reads share one
+// question to the read model.
+func (d *Desk) read(ctx context.Context, id domain.CaseID) (seen, error) {
+	if d.cases != nil {
+		records, _, err := d.cold.Get(ctx, id)
+		if err == nil {
+			if s, ok, err := d.unfold(id, records.records, records.through); ok || err != nil {
+				return s, err
+			}
+		}
+		// A read model that is down or far behind makes us slow, not wrong.
+	}
+	return d.loadStored(ctx, id)
+}
+
+// unfold folds a case from the read model and the store's memory after it.
+func (d *Desk) unfold(id domain.CaseID, records []domain.Recorded, through uint64) (seen, bool, error) {
+	c, err := domain.Replay(d.book, records)
+	if err != nil {
+		return seen{}, false, err
+	}
+	return d.catchUp(id, seen{c: c, at: eventstore.Position(through)})
+}
+
+// loadStored folds a case from the store itself.
+func (d *Desk) loadStored(ctx context.Context, id domain.CaseID) (seen, error) {
+	records, through, err := d.store.Load(ctx, string(id))
+	if err != nil {
+		return seen{}, err
+	}
+	return d.fold(seen{}, records, through)
+}
+
+// catchUp adds what the store's memory has after s. It reports false where
+// that memory begins later than s ends.
+func (d *Desk) catchUp(id domain.CaseID, s seen) (seen, bool, error) {
+	records, through, ok := d.store.Since(string(id), s.at)
+	if !ok {
+		return seen{}, false, nil
+	}
+	s, err := d.fold(s, records, through)
+	return s, true, err
+}
+
+func (d *Desk) fold(s seen, records []eventstore.Record, through eventstore.Position) (seen, error) {
+	for _, stored := range records {
+		r, err := domain.Read(uint64(stored.Position), stored.At, stored.Data)
+		if err != nil {
+			return seen{}, err
+		}
+		if s.c, err = domain.Evolve(d.book, s.c, r); err != nil {
+			return seen{}, err
+		}
+	}
+	s.at = through
+	return s, nil
+}
+
+func (d *Desk) stamp() domain.Stamp {
+	var salt [16]byte
+	_, _ = rand.Read(salt[:]) // never fails: crypto/rand
+	return domain.Stamp{
+		Event: uuid.Must(uuid.NewV7()).String(),
+		Salt:  base64.RawStdEncoding.EncodeToString(salt[:]),
+		Now:   d.now(),
+	}
+}
