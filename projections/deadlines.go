@@ -1,0 +1,238 @@
+package projections
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"strconv"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"liuhen/domain"
+	"liuhen/domain/calendar"
+	"liuhen/domain/rulebook"
+)
+
+// deadlines holds the limits that run or ran in each case.
+var deadlines = Projection{
+	Name:    "deadlines",
+	Version: 1,
+	Folds:   true,
+	Schema: `
+		create table clock (
+			case_id     text        not null,
+			number      integer     not null, -- in the case
+			agency      text        not null,
+			procedure   text        not null,
+			edition     date        not null,
+			officers    text[]      not null, -- ids of those who took part in the case
+			rule        text        not null,
+			severity    text        not null,
+			act         text        not null, -- that must be done
+			start_event text        not null,
+			start_on    date        not null,
+			limited     text        not null, -- the limit, e.g. 7 working days
+			due         date        not null, -- the last day
+			ends        timestamptz not null, -- the moment after which it is late
+			warn        date,                 -- yellow from this day on
+			provisional boolean     not null,
+			paused      boolean     not null,
+			done_event  text        not null, -- empty while it runs
+			done_on     date,
+			late        boolean     not null,
+			primary key (case_id, number)
+		) with (fillfactor = 80)`,
+	Indexes: `
+		create index on clock (ends, case_id, number) where done_event = '';
+		create index on clock (agency, ends, case_id, number) where done_event = '';
+		create index on clock using gin (officers) where done_event = ''`,
+	Apply: func(ctx context.Context, tx pgx.Tx, b *Batch) error {
+		return replaceRows(ctx, tx, clockTable, b.Cases, clocksOf)
+	},
+}
+
+var clockTable = caseTable{
+	name: "clock",
+	key:  []string{"case_id", "number"},
+	columns: []string{
+		"case_id", "number", "agency", "procedure", "edition", "officers", "rule", "severity", "act", "start_event", "start_on",
+		"limited", "due", "ends", "warn", "provisional", "paused", "done_event", "done_on", "late",
+	},
+}
+
+func clocksOf(c CaseState) [][]any {
+	all := c.Procedure.Deadlines(c.History)
+	if len(all) == 0 {
+		return nil
+	}
+	var ids []string
+	for i := range c.History.Steps {
+		if s := &c.History.Steps[i]; s.CorrectedBy == "" {
+			for _, o := range s.Officers {
+				ids = with(ids, o.ID)
+			}
+		}
+	}
+	rows := make([][]any, len(all))
+	for i, d := range all {
+		ends := d.Due.At
+		if ends.IsZero() {
+			ends = d.Due.On.AddDays(1).Start()
+		}
+		rows[i] = []any{
+			string(c.ID), int32(i), c.Agency, c.Procedure.Name, day(c.Procedure.Edition), orEmpty(ids), d.Rule, string(d.Severity), d.Act,
+			d.Start, day(d.Due.Start), d.Due.Limit.String(), day(d.Due.On), ends, day(d.Warn), d.Due.Provisional, d.Paused,
+			d.Done, day(d.DoneOn), d.Late,
+		}
+	}
+	return rows
+}
+
+// A Light is how a running limit shows on the board.
+type Light string
+
+// The lights.
+const (
+	Red    Light = "red"    // the limit has passed
+	Yellow Light = "yellow" // it soon will
+	Green  Light = "green"
+)
+
+// A DeadlinesFilter narrows the board; what is empty asks for nothing.
+type DeadlinesFilter struct {
+	Now         time.Time // by which lights are shown; needed
+	Agencies    []string  // one of these
+	Procedure   string
+	Officer     string // id
+	Case        domain.CaseID
+	Rule        string
+	Light       Light
+	Provisional *bool
+	Done        bool // the limits that have ended, instead of those that run
+}
+
+// A DeadlineItem is one limit of a case.
+type DeadlineItem struct {
+	Case        domain.CaseID
+	Number      int // in the case
+	Agency      string
+	Procedure   string
+	Edition     calendar.Date
+	Officers    []string // ids of those who took part in the case
+	Rule        string
+	Says        rulebook.Text // the rule, in a sentence, by the book of this process
+	Basis       string
+	Severity    rulebook.Severity
+	Act         string // that must be done
+	Start       string // id of the event that started it
+	StartOn     calendar.Date
+	Limit       string // e.g. 7 working days
+	Due         calendar.Date
+	Ends        time.Time // the moment after which it is late
+	Warn        calendar.Date
+	Provisional bool
+	Paused      bool   // the due date will move
+	Done        string // id of the event that ended it
+	DoneOn      calendar.Date
+	Late        bool // it was done too late
+	Light       Light
+	Left        time.Duration // until Ends; negative when it has passed
+}
+
+// Deadlines returns limits, least time left first.
+func (db *DB) Deadlines(ctx context.Context, f DeadlinesFilter, p Page) (List[DeadlineItem], error) {
+	list, err := f.question(db.book).page(ctx, db.pool, p)
+	if err != nil {
+		return list, fmt.Errorf("deadlines: %w", err)
+	}
+	return list, nil
+}
+
+// EachDeadline is Deadlines without pages; see EachLedger.
+func (db *DB) EachDeadline(ctx context.Context, f DeadlinesFilter, header func(position uint64) error) iter.Seq2[DeadlineItem, error] {
+	return f.question(db.book).all(ctx, db, header)
+}
+
+// Lights counts the limits that run, by light. The filter's own Light does not
+// count.
+func (db *DB) Lights(ctx context.Context, f DeadlinesFilter) (map[Light]int, error) {
+	f.Light, f.Done = "", false
+	q := f.question(db.book)
+	q.where.args = append(q.where.args, f.Now, day(calendar.DateOf(f.Now)))
+	now, today := "$"+strconv.Itoa(len(q.where.args)-1), "$"+strconv.Itoa(len(q.where.args))
+	var red, yellow, all int
+	err := db.pool.QueryRow(ctx, `
+		select
+			count(*) filter (where t.ends <= `+now+`),
+			count(*) filter (where t.ends > `+now+` and t.warn <= `+today+`),
+			count(*)
+		from deadlines_v1.clock t`+q.where.sql(), q.where.args...).Scan(&red, &yellow, &all)
+	if err != nil {
+		return nil, fmt.Errorf("count deadlines: %w", err)
+	}
+	return map[Light]int{Red: red, Yellow: yellow, Green: all - red - yellow}, nil
+}
+
+func (f DeadlinesFilter) question(book *rulebook.Book) question[DeadlineItem] {
+	q := question[DeadlineItem]{
+		schema: deadlines.schema(),
+		table:  "clock",
+		columns: []string{
+			"t.case_id", "t.number", "t.agency", "t.procedure", "t.edition", "t.officers", "t.rule", "t.severity", "t.act", "t.start_event",
+			"t.start_on", "t.limited", "t.due", "t.ends", "t.warn", "t.provisional", "t.paused", "t.done_event", "t.done_on", "t.late",
+		},
+		order: []sortKey{{"ends", "timestamptz"}, {"case_id", "text"}, {"number", "integer"}},
+		scan: func(scan func(...any) error) (d DeadlineItem, err error) {
+			err = scan(
+				(*string)(&d.Case), &d.Number, &d.Agency, &d.Procedure, (*day)(&d.Edition), &d.Officers, &d.Rule, (*string)(&d.Severity), &d.Act, &d.Start,
+				(*day)(&d.StartOn), &d.Limit, (*day)(&d.Due), &d.Ends, (*day)(&d.Warn), &d.Provisional, &d.Paused, &d.Done, (*day)(&d.DoneOn), &d.Late,
+			)
+			d.explain(book, f.Now)
+			return d, err
+		},
+		key: func(d DeadlineItem) []string { return []string{stamp(d.Ends), string(d.Case), strconv.Itoa(d.Number)} },
+	}
+	if f.Done {
+		q.where.add("t.done_event <> ''")
+	} else {
+		q.where.add("t.done_event = ''")
+	}
+	q.where.oneOf("t.agency", f.Agencies)
+	q.where.is("t.procedure", f.Procedure)
+	q.where.is("t.case_id", string(f.Case))
+	q.where.is("t.rule", f.Rule)
+	if f.Officer != "" {
+		q.where.add("t.officers @> array[?::text]", f.Officer)
+	}
+	if f.Provisional != nil {
+		q.where.add("t.provisional = ?", *f.Provisional)
+	}
+	switch f.Light {
+	case Red:
+		q.where.add("t.ends <= ?", f.Now)
+	case Yellow:
+		q.where.add("t.ends > ? and t.warn <= ?", f.Now, day(calendar.DateOf(f.Now)))
+	case Green:
+		q.where.add("t.ends > ? and (t.warn is null or t.warn > ?)", f.Now, day(calendar.DateOf(f.Now)))
+	}
+	return q
+}
+
+// explain adds what does not stand in the table.
+func (d *DeadlineItem) explain(book *rulebook.Book, now time.Time) {
+	if p, ok := book.Edition(d.Procedure, d.Edition); ok {
+		if r, ok := p.Rule(d.Rule); ok {
+			d.Says, d.Basis = r.Says, r.Basis
+		}
+	}
+	d.Left = d.Ends.Sub(now)
+	switch {
+	case d.Left <= 0:
+		d.Light = Red
+	case !d.Warn.IsZero() && !calendar.DateOf(now).Before(d.Warn):
+		d.Light = Yellow
+	default:
+		d.Light = Green
+	}
+}

@@ -1,0 +1,192 @@
+package projections
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"iter"
+	"strconv"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"liuhen/domain"
+	"liuhen/domain/calendar"
+	"liuhen/domain/rulebook"
+)
+
+// findings holds each thing that a rule had to say of an act when it was
+// recorded. Rows are only added: what was found stays found, also when the
+// event is corrected.
+var findings = Projection{
+	Name:    "findings",
+	Version: 1,
+	Schema: `
+		create table finding (
+			position    bigint      not null,
+			number      integer     not null, -- in the event
+			case_id     text        not null,
+			event       text        not null,
+			agency      text        not null,
+			procedure   text        not null,
+			act         text        not null,
+			rule        text        not null,
+			severity    text        not null,
+			verdict     text        not null,
+			occurred_at timestamptz not null, -- the act
+			recorded_at timestamptz not null,
+			imported    boolean     not null,
+			due         date,
+			body        text        not null, -- the finding as it was recorded, JSON
+			primary key (position, number)
+		);
+		create table correction (
+			case_id  text   not null,
+			event    text   not null, -- the one that was corrected
+			position bigint not null, -- of the one that corrects
+			by       text   not null,
+			primary key (case_id, event, position)
+		)`,
+	Indexes: `
+		create index on finding (rule, position, number);
+		create index on finding (severity, position, number);
+		create index on finding (agency, position, number);
+		create index on finding (case_id, position, number)`,
+	Apply: func(ctx context.Context, tx pgx.Tx, b *Batch) error {
+		var rows [][]any
+		for i := range b.Records {
+			r := &b.Records[i]
+			for n, f := range r.Data.Findings {
+				body, err := json.Marshal(f)
+				if err != nil {
+					return err
+				}
+				rows = append(rows, []any{
+					int64(r.Position), int32(n), string(r.Subject), r.ID, r.Agency(), r.Procedure(), r.Act(),
+					f.Rule, string(f.Severity), string(f.Verdict), r.Time, r.Recorded, r.Data.Import != nil, day(f.Due), string(body),
+				})
+			}
+		}
+		err := copyRows(ctx, tx, "finding", []string{
+			"position", "number", "case_id", "event", "agency", "procedure", "act",
+			"rule", "severity", "verdict", "occurred_at", "recorded_at", "imported", "due", "body",
+		}, rows)
+		if err != nil {
+			return err
+		}
+		return copyCorrections(ctx, tx, b.Records)
+	},
+}
+
+// A FindingsFilter narrows findings; what is empty asks for nothing.
+type FindingsFilter struct {
+	Agencies    []string // one of these
+	Procedure   string
+	Rule        string
+	Severity    rulebook.Severity
+	Case        domain.CaseID
+	Since       calendar.Date // recorded on this day or later
+	From, To    calendar.Date // the act occurred, days included
+	Uncorrected bool          // only of events that have not been corrected
+}
+
+// A FindingItem is a finding and the event that it was made of.
+type FindingItem struct {
+	Position   uint64
+	Number     int // in the event: 0, 1 …
+	Case       domain.CaseID
+	Event      string
+	Agency     string
+	Procedure  string
+	Act        string
+	OccurredAt time.Time
+	RecordedAt time.Time
+	Imported   bool
+	Corrected  bool // the event has been corrected since
+	rulebook.Finding
+}
+
+// Findings returns what rules had to say, the latest record first.
+func (db *DB) Findings(ctx context.Context, f FindingsFilter, p Page) (List[FindingItem], error) {
+	list, err := f.question().page(ctx, db.pool, p)
+	if err != nil {
+		return list, fmt.Errorf("findings: %w", err)
+	}
+	return list, nil
+}
+
+// EachFinding is Findings without pages; see EachLedger.
+func (db *DB) EachFinding(ctx context.Context, f FindingsFilter, header func(position uint64) error) iter.Seq2[FindingItem, error] {
+	return f.question().all(ctx, db, header)
+}
+
+// A RuleCount is how often a rule has been broken.
+type RuleCount struct {
+	Procedure string
+	Rule      string
+	Severity  rulebook.Severity
+	Findings  int64
+	Cases     int64
+}
+
+// CountFindings counts findings by rule, the most first.
+func (db *DB) CountFindings(ctx context.Context, f FindingsFilter) ([]RuleCount, error) {
+	q := f.question()
+	rows, err := db.pool.Query(ctx, `
+		select t.procedure, t.rule, t.severity, count(*), count(distinct t.case_id)
+		from findings_v1.finding t`+q.where.sql()+`
+		group by t.procedure, t.rule, t.severity
+		order by count(*) desc, t.procedure, t.rule, t.severity`, q.where.args...)
+	if err != nil {
+		return nil, fmt.Errorf("count findings: %w", err)
+	}
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (c RuleCount, err error) {
+		return c, row.Scan(&c.Procedure, &c.Rule, (*string)(&c.Severity), &c.Findings, &c.Cases)
+	})
+}
+
+const wasCorrected = `exists (
+				select
+				from findings_v1.correction c
+				where c.case_id = t.case_id and c.event = t.event
+			)`
+
+func (f FindingsFilter) question() question[FindingItem] {
+	q := question[FindingItem]{
+		schema: findings.schema(),
+		table:  "finding",
+		columns: []string{
+			"t.position", "t.number", "t.case_id", "t.event", "t.agency", "t.procedure", "t.act", "t.occurred_at", "t.recorded_at",
+			"t.imported", wasCorrected + " as corrected", "t.body",
+		},
+		order: []sortKey{{"position", "bigint"}, {"number", "integer"}},
+		down:  true,
+		scan: func(scan func(...any) error) (item FindingItem, err error) {
+			var position int64
+			var body []byte
+			err = scan(
+				&position, &item.Number, (*string)(&item.Case), &item.Event, &item.Agency, &item.Procedure, &item.Act,
+				&item.OccurredAt, &item.RecordedAt, &item.Imported, &item.Corrected, &body,
+			)
+			if err != nil {
+				return item, err
+			}
+			item.Position = uint64(position)
+			return item, json.Unmarshal(body, &item.Finding)
+		},
+		key: func(item FindingItem) []string {
+			return []string{strconv.FormatUint(item.Position, 10), strconv.Itoa(item.Number)}
+		},
+	}
+	q.where.oneOf("t.agency", f.Agencies)
+	q.where.is("t.procedure", f.Procedure)
+	q.where.is("t.rule", f.Rule)
+	q.where.is("t.severity", string(f.Severity))
+	q.where.is("t.case_id", string(f.Case))
+	q.where.within("t.recorded_at", f.Since, calendar.Date{})
+	q.where.within("t.occurred_at", f.From, f.To)
+	if f.Uncorrected {
+		q.where.add("not " + wasCorrected)
+	}
+	return q
+}
