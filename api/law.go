@@ -1,0 +1,69 @@
+package api
+
+import (
+	"context"
+
+	"liuhen/domain/calendar"
+	"liuhen/domain/rulebook"
+	"liuhen/identity"
+)
+
+// procedureItem is a procedure in one edition.
+type procedureItem struct {
+	Name    string        `json:"name"`
+	Edition calendar.Date `json:"edition" doc:"In force from this day"`
+	Title   rulebook.Text `json:"title"`
+	Basis   string        `json:"basis,omitempty"`
+	Newest  bool          `json:"newest" doc:"There is no later edition"`
+	Open    bool          `json:"open,omitempty" doc:"Accepts any act and any field, for logs of other systems"`
+	Acts    int           `json:"acts"`
+	Rules   int           `json:"rules"`
+}
+
+type proceduresOutput struct {
+	Body struct {
+		Items    []procedureItem `json:"items"`
+		Calendar string          `json:"calendar" doc:"Version of the calendar that days are counted by"`
+	}
+}
+
+func (s *server) procedures(ctx context.Context, _ *struct{}) (*proceduresOutput, error) {
+	if err := s.allow(ctx, identity.ReadLaw, identity.TheSystem()); err != nil {
+		return nil, err
+	}
+	out := &proceduresOutput{}
+	out.Body.Items, out.Body.Calendar = []procedureItem{}, s.Book.Calendar().Version()
+	for _, p := range s.Book.Procedures() {
+		newest, _ := s.Book.Procedure(p.Name)
+		out.Body.Items = append(out.Body.Items, procedureItem{
+			Name: p.Name, Edition: p.Edition, Title: p.Title, Basis: p.Basis, Newest: newest == p, Open: p.Open,
+			Acts: len(p.Acts), Rules: len(p.Rules),
+		})
+	}
+	return out, nil
+}
+
+type procedureInput struct {
+	Name    string `path:"name" maxLength:"64"`
+	Edition date   `query:"edition" doc:"The edition of this day; without it the newest"`
+}
+
+type procedureOutput struct {
+	Body *rulebook.Procedure
+}
+
+// procedure returns a procedure whole: stages, acts with their fields and
+// documents, rules with their articles.
+func (s *server) procedure(ctx context.Context, in *procedureInput) (*procedureOutput, error) {
+	if err := s.allow(ctx, identity.ReadLaw, identity.TheSystem()); err != nil {
+		return nil, err
+	}
+	p, ok := s.Book.Procedure(in.Name)
+	if !in.Edition.IsZero() {
+		p, ok = s.Book.Edition(in.Name, in.Edition.Date)
+	}
+	if !ok {
+		return nil, problem(ctx, "not-found", "没有该程序或该版本", "there is no such procedure or edition")
+	}
+	return &procedureOutput{Body: p}, nil
+}

@@ -1,0 +1,151 @@
+package api
+
+import (
+	"context"
+	"maps"
+	"net/http"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+)
+
+// Limits on what a request may carry.
+const (
+	maxAct    = 2 << 20  // bytes of the body of an act
+	maxSmall  = 64 << 10 // of other bodies
+	maxImport = 32 << 20 // of an import
+)
+
+// routes is the table of contents: every route there is.
+func (s *server) routes(mux *http.ServeMux) {
+	const acts, cases, lists, law, running = "acts", "cases", "lists", "law", "running"
+
+	add(s, "POST /v1/cases", "open-case", acts, "Open a case with its first act", s.open, created, body(maxAct))
+	add(s, "POST /v1/cases/{case}/acts", "record-act", acts, "Record an act in a case", s.record, created, body(maxAct))
+	add(s, "POST /v1/imports", "import", acts, "Record rows of the log of another system", s.imports, body(maxImport), documented[importDoc])
+
+	add(s, "GET /v1/cases/{case}", "read-case", cases, "A case as it stands", s.readCase)
+	add(s, "GET /v1/cases/{case}/timeline", "read-timeline", cases, "The events of a case", s.timeline, listOf[timelineEntry])
+	add(s, "GET /v1/cases/{case}/next", "read-next", cases, "What may be done next in a case, by whom, and why not", s.next)
+	add(s, "GET /v1/cases/{case}/records/{event}", "read-record", cases, "An event byte for byte as it is stored", s.recorded, verbatim)
+
+	add(s, "GET /v1/ledger", "read-ledger", lists, "The ledger (台账): one row a case, the last opened first", s.ledger, listOf[ledgerEntry])
+	add(s, "GET /v1/deadlines", "read-deadlines", lists, "Limits that run, least time left first", s.deadlines, listOf[deadlineEntry])
+	add(s, "GET /v1/findings", "read-findings", lists, "What rules had to say, the latest record first", s.findings, listOf[findingEntry])
+	add(s, "GET /v1/findings/counts", "count-findings", lists, "How often each rule was broken", s.findingCounts)
+	add(s, "GET /v1/stats", "read-stats", lists, "How many records and cases there are, per procedure and act", s.stats, answers[statsBody])
+	add(s, "GET /v1/access", "read-access-trail", lists, "Who looked at what, the latest first", s.access, listOf[lookEntry])
+
+	add(s, "GET /v1/procedures", "list-procedures", law, "The procedures in all their editions", s.procedures)
+	add(s, "GET /v1/procedures/{name}", "read-procedure", law, "A procedure: stages, acts with their fields, rules", s.procedure)
+
+	add(s, "POST /v1/rebuilds", "rebuild", running, "Fill read models anew and compare", s.rebuild, body(maxSmall), streamed)
+	add(s, "POST /v1/tokens", "issue-token", running, "Make a token; it is shown this once", s.issue, created, body(maxSmall))
+	add(s, "GET /v1/tokens", "list-tokens", running, "All tokens, without their secrets", s.tokens)
+	add(s, "DELETE /v1/tokens/{id}", "revoke-token", running, "Revoke a token for good", s.revoke)
+
+	mux.HandleFunc("GET /healthz", s.healthz)
+	mux.HandleFunc("GET /readyz", s.readyz)
+	mux.Handle("GET /metrics", s.metrics.handler())
+	mux.HandleFunc("GET /openapi.json", s.serveOpenAPI)
+	mux.HandleFunc("GET /docs", s.serveDocs)
+}
+
+// add registers a route: its handler's errors go through the table of errors.
+func add[I, O any](s *server, route, id, tag, summary string, handle func(context.Context, *I) (*O, error), more ...func(*server, *huma.Operation)) {
+	method, path, _ := strings.Cut(route, " ")
+	op := huma.Operation{
+		OperationID: id, Method: method, Path: path, Summary: summary, Tags: []string{tag},
+		Responses: map[string]*huma.Response{},
+	}
+	for _, m := range more {
+		m(s, &op)
+	}
+	op.Responses["default"] = s.problems()
+	huma.Register(s.api, op, func(ctx context.Context, in *I) (*O, error) {
+		out, err := handle(ctx, in)
+		if err != nil {
+			return nil, answer(ctx, s.Logger, err)
+		}
+		return out, nil
+	})
+}
+
+func (s *server) schema(v any) *huma.Schema {
+	return s.api.OpenAPI().Components.Schemas.Schema(reflect.TypeOf(v), true, "")
+}
+
+// problems documents every answer that is not a success.
+func (s *server) problems() *huma.Response {
+	return &huma.Response{
+		Description: "A problem: " + strings.Join(slices.Sorted(maps.Keys(titles)), ", "),
+		Content:     map[string]*huma.MediaType{"application/problem+json": {Schema: s.schema(Problem{})}},
+	}
+}
+
+// created makes 201 the status of success.
+func created(_ *server, op *huma.Operation) { op.DefaultStatus = http.StatusCreated }
+
+// body limits the body, in bytes and in the time that it may take.
+func body(most int64) func(*server, *huma.Operation) {
+	return func(_ *server, op *huma.Operation) {
+		op.MaxBodyBytes = most
+		op.BodyReadTimeout = 30 * time.Second
+	}
+}
+
+// documented documents the body of a request that the handler decodes itself.
+func documented[T any](s *server, op *huma.Operation) {
+	var v T
+	op.SkipValidateBody = true
+	op.RequestBody = &huma.RequestBody{
+		Required: true, Content: map[string]*huma.MediaType{"application/json": {Schema: s.schema(v)}},
+	}
+}
+
+// answers documents an answer that the handler writes itself.
+func answers[T any](s *server, op *huma.Operation) {
+	var v T
+	op.Responses[strconv.Itoa(http.StatusOK)] = &huma.Response{
+		Description: "The answer, in JSON or as CSV",
+		Headers:     positionDocumented(),
+		Content: map[string]*huma.MediaType{
+			"application/json": {Schema: s.schema(v)},
+			"text/csv":         {Schema: &huma.Schema{Type: huma.TypeString}},
+		},
+	}
+}
+
+// listOf documents a list of items.
+func listOf[R any](s *server, op *huma.Operation) {
+	answers[page[R]](s, op)
+	op.Responses["200"].Headers["Link"] = &huma.Param{
+		Description: "The next page: rel=next", Schema: &huma.Schema{Type: huma.TypeString},
+	}
+}
+
+func positionDocumented() map[string]*huma.Param {
+	return map[string]*huma.Param{positionHeader: {
+		Description: "The answer holds everything up to this position", Schema: &huma.Schema{Type: huma.TypeString},
+	}}
+}
+
+// verbatim documents stored bytes.
+func verbatim(_ *server, op *huma.Operation) {
+	op.Responses["200"] = &huma.Response{
+		Description: "A CloudEvents 1.0 event in structured JSON form; Repr-Digest is its SHA-256",
+		Content:     map[string]*huma.MediaType{"application/cloudevents+json": {Schema: &huma.Schema{Type: huma.TypeObject}}},
+	}
+}
+
+// streamed documents a stream of lines.
+func streamed(s *server, op *huma.Operation) {
+	op.Responses["200"] = &huma.Response{
+		Description: "One JSON object a line: progress, and last a report or a problem",
+		Content:     map[string]*huma.MediaType{"application/x-ndjson": {Schema: s.schema(rebuildLine{})}},
+	}
+}
