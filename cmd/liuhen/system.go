@@ -1,0 +1,482 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/nats-io/nats.go"
+	"golang.org/x/sync/errgroup"
+
+	"liuhen/api"
+	"liuhen/casework"
+	"liuhen/domain"
+	"liuhen/domain/rulebook"
+	"liuhen/eventstore"
+	"liuhen/identity"
+	"liuhen/internal/postgres"
+	"liuhen/projections"
+)
+
+// A system is everything that "liuhen serve" runs. Its fields are set by start
+// and do not change afterwards.
+type system struct {
+	program *program
+	logger  *slog.Logger
+
+	address  string // http://host:port
+	newToken bool   // an administrator's token was made at this start
+	sampled  bool   // the sample office is in
+
+	book   *rulebook.Book
+	pool   *pgxpool.Pool
+	db     *projections.DB
+	tokens *identity.Tokens
+	store  *eventstore.Store // of cases
+	looks  *eventstore.Store // of the access trail
+	desk   *casework.Desk
+
+	parts  []part     // in the order in which they were started
+	failed chan error // the first part that ended by itself says why; room for one
+}
+
+// A part is something that runs and can be stopped.
+type part struct {
+	name string
+	stop func(ctx context.Context) error
+}
+
+// opened adds a part that stop ends.
+func (s *system) opened(name string, stop func(ctx context.Context) error) {
+	s.parts = append(s.parts, part{name, stop})
+}
+
+// run starts a function that blocks until its context ends. Should it end
+// before, the system has failed.
+func (s *system) run(name string, f func(ctx context.Context) error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() {
+		err := f(ctx)
+		if ctx.Err() == nil {
+			s.fail(fmt.Errorf("%s ended: %w", name, orEnded(err)))
+		}
+		if errors.Is(err, context.Canceled) {
+			err = nil
+		}
+		done <- err
+	}()
+	s.opened(name, func(ctx context.Context) error {
+		cancel()
+		select {
+		case err := <-done:
+			return err
+		case <-ctx.Done():
+			return errors.New("it did not end in time")
+		}
+	})
+}
+
+func orEnded(err error) error {
+	if err == nil {
+		return errors.New("without an error")
+	}
+	return err
+}
+
+func (s *system) fail(err error) {
+	select {
+	case s.failed <- err:
+	default: // somebody was first
+	}
+}
+
+// stop ends every part, the last started first, within stopWithin in all.
+func (s *system) stop() error {
+	ctx, cancel := context.WithTimeout(context.Background(), stopWithin-time.Second)
+	defer cancel()
+	var all error
+	for i := len(s.parts) - 1; i >= 0; i-- {
+		p := s.parts[i]
+		began := time.Now()
+		if err := p.stop(ctx); err != nil {
+			all = errors.Join(all, fmt.Errorf("stop %s: %w", p.name, err))
+		}
+		s.logger.Info("stopped", "part", p.name, "took", time.Since(began).Round(time.Millisecond))
+	}
+	s.parts = nil
+	return all
+}
+
+// start starts the parts in order; what has been started when one fails is for
+// stop to end.
+func (s *system) start(ctx context.Context) error {
+	var err error
+	if s.book, err = s.program.book(); err != nil {
+		return fmt.Errorf("law: %w", err)
+	}
+	roster, err := s.roster()
+	if err != nil {
+		return err
+	}
+	policies, err := s.policies()
+	if err != nil {
+		return fmt.Errorf("policies: %w", err)
+	}
+	if err := s.startServers(ctx); err != nil {
+		return err
+	}
+	if s.tokens, err = identity.OpenTokens(ctx, s.pool, s.logger); err != nil {
+		return err
+	}
+	s.run("tokens", s.tokens.Run)
+	s.run("record", s.runStores)
+	s.run("read models", s.runReadModels)
+	if err := errors.Join(s.store.Ready(ctx), s.looks.Ready(ctx)); err != nil {
+		return err
+	}
+	s.desk = casework.New(s.book, s.store, s.db, casework.Options{Roster: roster})
+	if err := s.bootstrap(ctx); err != nil {
+		return err
+	}
+	return s.startHTTP(ctx, api.Config{
+		Desk: s.desk, Record: s.store, Reads: s.db, Book: s.book, Roster: roster, Policies: policies, Tokens: s.tokens,
+		Trail:   api.NewTrail(s.keepLooks),
+		Rebuild: s.rebuild, Health: s.health, Logger: s.logger, Version: version,
+	})
+}
+
+func (s *system) roster() (domain.Roster, error) {
+	path := s.program.config.Roster
+	if path == "" {
+		return nil, nil //nolint:nilnil // no roster is a roster of its own kind: casework takes nil
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("roster: %w", err)
+	}
+	roster, err := domain.ParseRoster(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return roster, nil
+}
+
+func (s *system) policies() (*identity.Policies, error) {
+	if s.program.config.Policies == "" {
+		return identity.LoadPolicies()
+	}
+	return identity.LoadPolicies(os.DirFS(s.program.config.Policies))
+}
+
+// startServers starts PostgreSQL and NATS, or connects to those outside, side
+// by side: the two take most of a start.
+func (s *system) startServers(ctx context.Context) error {
+	var database, record part
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() (err error) {
+		database, err = s.startPostgres(gctx)
+		return err
+	})
+	var server *eventstore.Server
+	var conn *nats.Conn
+	g.Go(func() (err error) {
+		server, conn, record, err = s.startNATS()
+		return err
+	})
+	err := g.Wait()
+	for _, p := range []part{database, record} {
+		if p.stop != nil {
+			s.opened(p.name, p.stop)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	return s.openStores(ctx, server, conn)
+}
+
+// startPostgres starts the private cluster, or connects to the one outside.
+func (s *system) startPostgres(ctx context.Context) (part, error) {
+	c := &s.program.config
+	address, own := c.Postgres, (*postgres.Server)(nil)
+	if address == "" {
+		var err error
+		if own, err = postgres.Start(ctx, postgres.Config{Dir: filepath.Join(c.Data, "pg"), Logger: s.logger}); err != nil {
+			return part{}, err
+		}
+		address = own.URL("liuhen")
+		go func() {
+			<-own.Done()
+			if err := own.Err(); err != nil {
+				s.fail(err)
+			}
+		}()
+	}
+	stop := func(ctx context.Context) error {
+		if s.pool != nil {
+			s.pool.Close()
+		}
+		if own == nil {
+			return nil
+		}
+		return own.Stop(ctx)
+	}
+	running := part{"PostgreSQL", stop}
+	pool, err := connectPostgres(ctx, address, c.PostgresPasswordFile)
+	if err != nil {
+		return running, err
+	}
+	s.pool = pool
+	return running, nil
+}
+
+// connections is how many connections to PostgreSQL are kept at most.
+const connections = 20
+
+func connectPostgres(ctx context.Context, address, passwordFile string) (*pgxpool.Pool, error) {
+	config, err := pgxpool.ParseConfig(address)
+	if err != nil {
+		return nil, fmt.Errorf("connect to PostgreSQL: %w", err)
+	}
+	if config.MaxConns < connections {
+		config.MaxConns = connections
+	}
+	if passwordFile != "" {
+		text, err := os.ReadFile(passwordFile)
+		if err != nil {
+			return nil, fmt.Errorf("password of PostgreSQL: %w", err)
+		}
+		config.ConnConfig.Password = strings.TrimRight(string(text), "\r\n")
+	}
+	pool, err := pgxpool.NewWithConfig(ctx, config)
+	if err != nil {
+		return nil, fmt.Errorf("connect to PostgreSQL: %w", err)
+	}
+	var version int
+	if err := pool.QueryRow(ctx, `select current_setting('server_version_num')::int / 10000`).Scan(&version); err != nil {
+		pool.Close()
+		return nil, fmt.Errorf("connect to PostgreSQL at %s: %w", masked(address), err)
+	}
+	if version < 15 {
+		pool.Close()
+		return nil, fmt.Errorf("PostgreSQL at %s has version %d, needed is 15 or newer", masked(address), version)
+	}
+	return pool, nil
+}
+
+// startNATS starts the server inside, or connects to the one outside.
+func (s *system) startNATS() (*eventstore.Server, *nats.Conn, part, error) {
+	c := &s.program.config
+	if c.NATS == "" {
+		server, err := eventstore.Embedded(filepath.Join(c.Data, "nats"), eventstore.ServerOptions{Logger: s.logger})
+		if err != nil {
+			return nil, nil, part{}, err
+		}
+		return server, server.Conn(), part{"NATS", func(context.Context) error { server.Shutdown(); return nil }}, nil
+	}
+	options := []nats.Option{
+		nats.Name("liuhen"), nats.MaxReconnects(-1),
+		nats.ReconnectBufSize(-1), // nothing is sent late
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { s.logger.Warn("NATS", "error", err) }),
+	}
+	if c.NATSCredentials != "" {
+		options = append(options, nats.UserCredentials(c.NATSCredentials))
+	}
+	conn, err := nats.Connect(c.NATS, options...)
+	if err != nil {
+		return nil, nil, part{}, fmt.Errorf("connect to NATS at %s: %w", masked(c.NATS), err)
+	}
+	return nil, conn, part{"NATS", func(context.Context) error { conn.Close(); return nil }}, nil
+}
+
+// maxLag is how far the read models may fall behind before intake is slowed.
+const maxLag = 200_000
+
+// The access trail is a volume of its own, and one stream.
+const (
+	lookSubjects = "look.>"
+	lookStream   = "look.all"
+)
+
+// openStores opens the two volumes from where the read models have come to.
+func (s *system) openStores(ctx context.Context, server *eventstore.Server, conn *nats.Conn) error {
+	var err error
+	if s.db, err = projections.Open(ctx, s.pool, s.book); err != nil {
+		return err
+	}
+	c := eventstore.Config{
+		Server: server, NATS: conn, Replicas: s.program.config.Replicas, Logger: s.logger,
+		Volume: s.program.config.Volume,
+		Start:  eventstore.Position(s.db.Slowest()), MaxLag: maxLag,
+	}
+	if s.store, err = eventstore.Open(ctx, c); err != nil {
+		return err
+	}
+	c.Volume, c.Subjects, c.Start = c.Volume+"-access", []string{lookSubjects}, eventstore.Position(s.db.Position("access"))
+	s.looks, err = eventstore.Open(ctx, c)
+	return err
+}
+
+// runStores keeps both volumes open: lease, writer, tail.
+func (s *system) runStores(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return s.store.Run(ctx) })
+	g.Go(func() error { return s.looks.Run(ctx) })
+	return g.Wait()
+}
+
+// runReadModels keeps the read models up to date, and tells the stores what
+// they need not remember any more.
+func (s *system) runReadModels(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return projections.RunAll(ctx, s.db, s.store, s.logger, projections.All...) })
+	g.Go(func() error { return projections.RunAll(ctx, s.db, s.looks, s.logger, projections.Access...) })
+	g.Go(func() error {
+		tick := time.NewTicker(250 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				s.store.Release(eventstore.Position(s.db.Slowest()))
+				s.looks.Release(eventstore.Position(s.db.Position("access")))
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+	})
+	return g.Wait()
+}
+
+// keepLooks appends to the access trail. Looks stand by themselves: where
+// another process has appended meanwhile, they simply come after.
+func (s *system) keepLooks(ctx context.Context, data [][]byte) error {
+	for {
+		last, err := s.looks.Last(ctx)
+		if err != nil {
+			return err
+		}
+		if _, err = s.looks.Append(ctx, lookStream, last, data...); !errors.Is(err, eventstore.ErrConflict) {
+			return err
+		}
+	}
+}
+
+// rebuild fills read models anew: those of cases, or the one of the access
+// trail, from the volume that they are made of.
+func (s *system) rebuild(ctx context.Context, models []string, progress func(projections.Progress)) (projections.Report, error) {
+	store := s.store
+	if len(models) > 0 && slices.ContainsFunc(projections.Access, func(p projections.Projection) bool { return p.Name == models[0] }) {
+		store = s.looks
+	}
+	return projections.Rebuild(ctx, s.db, store, models, progress)
+}
+
+// health says whether acts can be recorded and read. It answers from memory.
+func (s *system) health(context.Context) api.Health {
+	st, looks := s.store.Status(), s.looks.Status()
+	h := api.Health{Position: uint64(st.Last), Writer: st.Writing, Incident: st.Incident, Models: s.db.Status()}
+	add := func(bad bool, why string) {
+		if bad {
+			h.Reasons = append(h.Reasons, why)
+		}
+	}
+	add(st.Incident != "", "writing is stopped: "+st.Incident)
+	add(looks.Incident != "", "the access trail is stopped: "+looks.Incident)
+	add(st.Full || looks.Full, "the disk is full")
+	add(!st.Writing && (st.Holder == "" || st.Holder == st.Self), "no process writes at present")
+	for _, m := range h.Models {
+		add(m.State == projections.Waiting, fmt.Sprintf("read model %s waits at position %d: %s", m.Model, m.Position, m.Error))
+	}
+	h.Ready = len(h.Reasons) == 0
+	return h
+}
+
+// bootstrap makes a token for the first administrator, where there is none
+// that is good. The empty file that it makes first tells a later start that a
+// crash came between the token and the file that it belongs into.
+func (s *system) bootstrap(ctx context.Context) error {
+	path := filepath.Join(s.program.config.Data, tokenName)
+	info, err := os.Stat(path)
+	missing := errors.Is(err, os.ErrNotExist)
+	if err != nil && !missing {
+		return err
+	}
+	if missing {
+		if err := os.WriteFile(path, nil, 0o600); err != nil {
+			return err
+		}
+	}
+	text, err := s.tokens.Bootstrap(ctx)
+	if err == nil && text == "" && !missing && info.Size() == 0 {
+		text, _, err = s.tokens.Issue(ctx, self, identity.NewToken{
+			Label: "after a crash", Person: "admin", Role: identity.Administrator, Agencies: []string{identity.Everywhere},
+		})
+	}
+	switch {
+	case err != nil:
+		return err
+	case text != "":
+		s.newToken = true
+		return writeToken(path, text)
+	case missing: // there is an administrator, whose token is kept elsewhere
+		return os.Remove(path)
+	}
+	return nil
+}
+
+// self is the program where it makes tokens at its start.
+var self = identity.Actor{Person: "liuhen", Name: "liuhen serve", Role: identity.Administrator, Agencies: []string{identity.Everywhere}}
+
+// startHTTP serves until the system stops, and lets requests under way finish.
+func (s *system) startHTTP(ctx context.Context, c api.Config) error {
+	var listen net.ListenConfig
+	listener, err := listen.Listen(ctx, "tcp", s.program.config.HTTP)
+	if err != nil {
+		return fmt.Errorf("listen for HTTP (another address: --http HOST:PORT): %w", err)
+	}
+	s.address = "http://" + reachable(listener.Addr())
+	server := &http.Server{
+		Handler:           api.New(c),
+		ReadHeaderTimeout: 10 * time.Second,
+		WriteTimeout:      2 * time.Minute, // what streams takes the limit off
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(s.logger.Handler(), slog.LevelDebug),
+	}
+	go func() {
+		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			s.fail(fmt.Errorf("HTTP ended: %w", err))
+		}
+	}()
+	s.opened("HTTP", func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+		defer cancel()
+		if err := server.Shutdown(ctx); err != nil {
+			return server.Close() // who reads on after three seconds is cut off
+		}
+		return nil
+	})
+	return nil
+}
+
+// reachable is an address that a client on this machine can use.
+func reachable(a net.Addr) string {
+	host, port, err := net.SplitHostPort(a.String())
+	if err != nil {
+		return a.String()
+	}
+	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return net.JoinHostPort(host, port)
+}
