@@ -271,10 +271,9 @@ func newCaseType() *objectType {
 }
 
 func dayText(d calendar.Date) string {
-	if d.IsZero() {
-		return ""
-	}
-	return d.String()
+	var buf [10]byte
+	text, _ := d.AppendText(buf[:0]) // never fails
+	return string(text)
 }
 
 // attributes adds what every act has, whatever its fields.
@@ -324,7 +323,7 @@ func (t *objectType) attributes() {
 	text("id", func(s *stepValue) string { return s.step.Event })
 	text("day", func(s *stepValue) string {
 		if s.day == "" {
-			s.day = calendar.DateOf(s.step.At).String()
+			s.day = dayText(calendar.DateOf(s.step.At))
 		}
 		return s.day
 	})

@@ -71,6 +71,7 @@ type judging struct {
 	self, start stepValue
 	whole       caseValue
 	bound       []boundName
+	values      []*stepValue // of steps that were bound, a few
 	looked      []string
 	findings    []Finding
 }
@@ -122,7 +123,9 @@ func (j *judging) end() []Finding {
 		return cmp.Or(a.Severity.rank()-b.Severity.rank(), strings.Compare(a.Rule, b.Rule))
 	})
 	clear(j.bound[:cap(j.bound)])
-	*j = judging{whole: j.whole, bound: j.bound[:0], looked: j.looked[:0]}
+	clear(j.values[:cap(j.values)])
+	clear(j.looked[:cap(j.looked)])
+	*j = judging{whole: j.whole, bound: j.bound[:0], values: j.values[:0], looked: j.looked[:0]}
 	pool.Put(j)
 	return out
 }
@@ -267,12 +270,16 @@ func (j *judging) bind(binds []binding) bool {
 		b := &binds[i]
 		if b.all {
 			var vals []ref.Val
-			for _, e := range j.past() {
+			for i, e := range j.past() {
 				if b.acts.has(e.act) {
-					vals = append(vals, j.value(b.typ, e))
+					vals = append(vals, j.value(int32(i)))
 				}
 			}
-			j.bound = append(j.bound, boundName{b.name, types.NewRefValList(listAdapter, vals)})
+			list := noList
+			if len(vals) > 0 {
+				list = types.NewRefValList(listAdapter, vals)
+			}
+			j.bound = append(j.bound, boundName{b.name, list})
 			continue
 		}
 		at := j.lastOf(&b.acts)
@@ -281,9 +288,9 @@ func (j *judging) bind(binds []binding) bool {
 		}
 		switch {
 		case at >= 0:
-			j.bound = append(j.bound, boundName{b.name, j.value(b.typ, &j.h.live.items[at])})
+			j.bound = append(j.bound, boundName{b.name, j.value(at)})
 		case b.optional:
-			j.bound = append(j.bound, boundName{b.name, &stepValue{object: object{b.typ}}})
+			j.bound = append(j.bound, boundName{b.name, nothing})
 		default:
 			return false
 		}
@@ -294,13 +301,26 @@ func (j *judging) bind(binds []binding) bool {
 	return true
 }
 
-func (j *judging) value(t *objectType, e *past) ref.Val {
-	s := &j.h.Steps[e.step]
-	v := &stepValue{object: object{t}, step: s}
-	if e.act >= 0 {
-		v.act = j.p.Acts[e.act]
-	}
+// nothing is what an optional binding is bound to that found no act.
+var nothing = &stepValue{object: object{anyAct}}
+
+// value is a live step as expressions see it, and notes that it was looked at.
+// Several rules look at the same steps, so it is made once.
+func (j *judging) value(i int32) ref.Val {
+	s := j.h.at(i)
 	j.looked = append(j.looked, s.Event)
+	for _, v := range j.values {
+		if v.step == s {
+			return v
+		}
+	}
+	v := &stepValue{object: object{anyAct}, step: s}
+	if act := j.h.live.items[i].act; act >= 0 {
+		v.act = j.p.Acts[act]
+	}
+	if len(j.values) < 16 {
+		j.values = append(j.values, v)
+	}
 	return v
 }
 
