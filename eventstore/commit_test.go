@@ -157,7 +157,7 @@ func TestForeignRecord(t *testing.T) {
 		t.Errorf("position %d, want 5", p)
 	}
 	wantRecords(t, everything(t, cfg), "foreign 1", "foreign 2", "mine", "foreign 3", "mine too")
-	if st := s.Status(); st.Foreign < 3 || !st.Writing {
+	if st := s.Status(); st.Foreign < 2 || !st.Writing {
 		t.Errorf("foreign records seen %d times, writing %v", st.Foreign, st.Writing)
 	}
 }
@@ -168,7 +168,6 @@ func TestOneStaleAmongMany(t *testing.T) {
 	f := faulty(&cfg)
 	s, _ := runStore(t, cfg)
 	stale := must(t, s, "enf.a.p.stale", 0, "first")
-	must(t, s, "enf.a.p.stale", stale, "second")
 	var appends []func() (Position, error)
 	for i := range 40 {
 		stream, after := fmt.Sprint("enf.a.p.", i), Position(0)
@@ -183,7 +182,7 @@ func TestOneStaleAmongMany(t *testing.T) {
 		})
 	}
 	before := s.Status().Groups
-	_, errs := together(t, s, f, appends...)
+	_, errs := together(t, s, f, "enf.a.p.stale", appends...)
 	for i, err := range errs {
 		if wrong := i == 20 || i == 30; wrong != errors.Is(err, ErrConflict) || !wrong && err != nil {
 			t.Errorf("append %d: %v", i, err)
@@ -192,8 +191,8 @@ func TestOneStaleAmongMany(t *testing.T) {
 	if n := s.Status().Groups - before; n != 2 {
 		t.Errorf("%d sendings, want 2: the first append and the group", n)
 	}
-	if n := len(everything(t, cfg)); n != 2+1+38 {
-		t.Errorf("%d records, want 41", n)
+	if n := len(everything(t, cfg)); n != 1+1+38 {
+		t.Errorf("%d records, want 40", n)
 	}
 }
 
@@ -202,9 +201,9 @@ func TestTooLarge(t *testing.T) {
 	s, _ := runStore(t, cfg)
 	big := strings.Repeat("x", 1<<20-80<<10)
 	for name, data := range map[string][]string{
-		"a record over the server's limit":       {strings.Repeat("x", 1<<20)},
-		"records that together are over it":      {big, big},
-		"more records than a batch may hold":     make([]string, 1001),
+		"a record over the server's limit":   {strings.Repeat("x", 1<<20)},
+		"records that together are over it":  {big, big},
+		"more records than a batch may hold": make([]string, 1001),
 	} {
 		if _, err := s.Append(within(t, 20*time.Second), "enf.a.p.1", 0, bytesOf(data...)...); !errors.Is(err, ErrTooLarge) {
 			t.Errorf("%s: %v, want ErrTooLarge", name, err)
@@ -233,7 +232,7 @@ func TestVerdictsInAppend(t *testing.T) {
 				continue
 			}
 			t.Run(fmt.Sprint(code, " stored=", stored), func(t *testing.T) {
-				cfg.Volume, cfg.Subjects = fmt.Sprint("V", code, stored), []string{fmt.Sprintf("v%d%v.>", code, stored)}
+				cfg.Volume, cfg.Subjects = fmt.Sprintf("V%d%v", code, stored), []string{fmt.Sprintf("v%d%v.>", code, stored)}
 				s, _ := runStore(t, cfg)
 				stream := fmt.Sprintf("v%d%v.x", code, stored)
 				first := once()
@@ -246,8 +245,6 @@ func TestVerdictsInAppend(t *testing.T) {
 						return a, true
 					})
 				} else {
-					var hear func(uint64, answer)
-					_ = hear
 					f.set(func(m *nats.Msg, token uint64) bool {
 						if !first() {
 							return false

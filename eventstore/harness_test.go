@@ -2,7 +2,6 @@ package eventstore
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
@@ -209,8 +208,10 @@ func (f *faultyWire) shut() (held <-chan struct{}) {
 func (f *faultyWire) open() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	close(f.gate)
-	f.gate = nil
+	if f.gate != nil {
+		close(f.gate)
+		f.gate = nil
+	}
 }
 
 func (f *faultyWire) publish(m *nats.Msg, token uint64) error {
@@ -280,13 +281,15 @@ func wantRecords(t testing.TB, all []Record, want ...string) {
 }
 
 // together makes the writer store several appends as one group: it holds the
-// wire shut with a first append until the others wait, and returns their results.
-func together(t testing.TB, s *Store, f *faultyWire, appends ...func() (Position, error)) (positions []Position, errs []error) {
+// wire shut with a first append, to the stream gate, until the others wait in
+// the queue, and returns their results.
+func together(t testing.TB, s *Store, f *faultyWire, gate string, appends ...func() (Position, error)) (positions []Position, errs []error) {
 	t.Helper()
 	held := f.shut()
+	t.Cleanup(f.open)
 	first := make(chan error, 1)
 	go func() {
-		_, err := s.Append(context.Background(), "enf.gate."+fmt.Sprint(time.Now().UnixNano()), s.Status().Last, []byte("gate"))
+		_, err := s.Append(context.Background(), gate, s.Status().Last, []byte("gate"))
 		first <- err
 	}()
 	<-held

@@ -93,8 +93,13 @@ func (i Item) Command(procedure, agency string) Command {
 // commandID names a row for good: the same source, file and row give the same
 // id whatever the mapping, so that a row is never recorded twice.
 func commandID(source, fileDigest string, row int64) string {
-	h := sha256.Sum256([]byte(source + "\x00" + fileDigest + "\x00" + strconv.FormatInt(row, 10)))
-	return "import-" + hex.EncodeToString(h[:16])
+	b := make([]byte, 0, 160)
+	b = append(b, source...)
+	b = append(b, 0)
+	b = append(b, fileDigest...)
+	b = append(b, 0)
+	h := sha256.Sum256(strconv.AppendInt(b, row, 10))
+	return string(hex.AppendEncode(append(b[:0], "import-"...), h[:16]))
 }
 
 // A Batch is what a Sink gets at once, in the form of POST /v1/imports. The
@@ -197,15 +202,21 @@ func (n Note) String() string {
 	return s
 }
 
-// cut shortens a value for a message, at a rune's edge.
+// cut shortens a value for a message.
 func cut(s string) string {
-	const most = 200
+	if c := clip(s, 200); len(c) < len(s) {
+		return c + "…"
+	}
+	return s
+}
+
+// clip is the first bytes of s, whole runes of them.
+func clip(s string, most int) string {
 	if len(s) <= most {
 		return s
 	}
-	n := most
-	for n > 0 && s[n]&0xC0 == 0x80 {
-		n--
+	for most > 0 && s[most]&0xC0 == 0x80 {
+		most--
 	}
-	return s[:n] + "…"
+	return s[:most]
 }

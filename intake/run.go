@@ -87,6 +87,8 @@ func (r *run) check(files []string) error {
 		return errors.New("import: no mapping")
 	case strings.TrimSpace(r.Source) == "":
 		return errors.New("import: no source: the name of the system that the logs come from")
+	case len(r.Source) > 200 || len(r.Batch) > 200:
+		return errors.New("import: the names of source and batch may have 200 bytes each")
 	case len(files) == 0:
 		return errors.New("import: no files")
 	case r.sink == nil && !r.DryRun:
@@ -137,7 +139,7 @@ func (r *run) oneFile(ctx context.Context, path string) error {
 	}
 	defer s.close()
 	if r.report.Batch == "" {
-		r.report.Batch = s.name + "@" + s.digest[len("sha256:"):][:12]
+		r.report.Batch = clip(s.name, 150) + "@" + s.digest[len("sha256:"):][:12]
 	}
 	folder := r.State
 	if slices.ContainsFunc(r.journals, func(j *journal) bool { return j.Digest == s.digest }) {
@@ -276,6 +278,7 @@ func (r *run) read(ctx context.Context, s *source, skip int64, file *FileReport,
 		}
 	}
 	items := make([]Item, 0, r.BatchRows)
+	size := 0
 	for {
 		item, err := st.next()
 		if err != nil {
@@ -287,16 +290,33 @@ func (r *run) read(ctx context.Context, s *source, skip int64, file *FileReport,
 			}
 			return err
 		}
-		if len(items) == r.BatchRows {
+		more := item.size()
+		if len(items) == r.BatchRows || len(items) > 0 && size+more > batchBytes {
 			n := r.divide(items, &item)
 			rest := append(make([]Item, 0, r.BatchRows), items[n:]...)
 			if err := send(items[:n:n]); err != nil {
 				return err
 			}
-			items = rest
+			items, size = rest, 0
+			for i := range items {
+				size += items[i].size()
+			}
 		}
-		items = append(items, item)
+		items, size = append(items, item), size+more
 	}
+}
+
+// batchBytes is about how large the commands of one batch may be together;
+// the API takes a few times as much.
+const batchBytes = 2 << 20
+
+// size is about how many bytes the command of an item has.
+func (i *Item) size() int {
+	n := 250 + len(i.Case) + len(i.Act) + len(i.Officer)
+	for name, value := range i.Fields {
+		n += len(name) + len(value) + 4
+	}
+	return n
 }
 
 // divide says how many rows of a full batch go now: all, or those before the

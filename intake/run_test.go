@@ -280,6 +280,26 @@ func TestRunNeeds(t *testing.T) {
 	}
 }
 
+// Batches of large rows are cut by their size.
+func TestRunCutsLargeBatches(t *testing.T) {
+	l := newLedger()
+	o := options(t)
+	o.BatchRows = 1000
+	o.Mapping = mapping(t, csvMapping+"fields: {x: x}\n")
+	var b strings.Builder
+	b.WriteString("id,what,when,x\n")
+	for i := range 30 {
+		fmt.Fprintf(&b, "c%d,A,2024-01-01,%s\n", i/2, strings.Repeat("x", 400_000))
+	}
+	if _, err := Run(t.Context(), o, []string{write(t, "log.csv", b.String())}, l.record, nil); err != nil {
+		t.Fatal(err)
+	}
+	l.check(t, 30)
+	if len(l.batches) != 8 { // five fit, of which the fifth goes with its case to the next
+		t.Errorf("batches of %v rows, want 8 batches", l.batches)
+	}
+}
+
 // A fault in the middle of a file does not lose the rows before it.
 func TestRunStopsAtFault(t *testing.T) {
 	l := newLedger()

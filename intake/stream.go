@@ -1,12 +1,12 @@
 package intake
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
 	"strconv"
-	"time"
 )
 
 // A stream yields the items of one file in the order in which they are to be
@@ -82,7 +82,7 @@ func (s *stream) gather() error {
 			s.end = err
 			break
 		}
-		if rec = rec.clone(); len(s.sorted) > 0 && s.key(rec) != s.key(s.sorted[0]) {
+		if rec = rec.clone(); len(s.sorted) > 0 && !s.together(rec, s.sorted[0]) {
 			s.after = rec
 			break
 		}
@@ -98,8 +98,8 @@ func (s *stream) gather() error {
 	return nil
 }
 
-func (s *stream) key(rec *record) string {
-	return s.mapper.get(rec, s.mapper.caseAt) + "\x00" + strconv.Itoa(rec.trace)
+func (s *stream) together(a, b *record) bool {
+	return a.trace == b.trace && s.mapper.get(a, s.mapper.caseAt) == s.mapper.get(b, s.mapper.caseAt)
 }
 
 // sort orders the rows of a case by day, and inside a day by the order column.
@@ -107,9 +107,8 @@ func (s *stream) key(rec *record) string {
 // first.
 func (s *stream) sort() {
 	type place struct {
-		day   string
-		order int
-		rec   *record
+		day, order int
+		rec        *record
 	}
 	places := make([]place, len(s.sorted))
 	for i, rec := range s.sorted {
@@ -118,19 +117,13 @@ func (s *stream) sort() {
 		if err != nil {
 			continue
 		}
-		places[i].day = t.Format(time.DateOnly)
+		places[i].day = t.Year()*10_000 + int(t.Month())*100 + t.Day()
 		if n, err := strconv.Atoi(s.mapper.get(rec, s.mapper.orderAt)); err == nil {
 			places[i].order = n
 		}
 	}
 	slices.SortStableFunc(places, func(a, b place) int {
-		if a.day != b.day {
-			if a.day < b.day {
-				return -1
-			}
-			return 1
-		}
-		return a.order - b.order
+		return cmp.Or(cmp.Compare(a.day, b.day), cmp.Compare(a.order, b.order))
 	})
 	for i := range places {
 		s.sorted[i] = places[i].rec

@@ -2,6 +2,9 @@ package projections
 
 import (
 	"fmt"
+	"os"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -46,6 +49,22 @@ func TestDbgFollow(t *testing.T) {
 			clear2(total)
 		}
 	}
+	for _, w := range writers {
+		data, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", w.conn.PgConn().PID()))
+		f := strings.Fields(string(data))
+		fmt.Println(w.projection.Name, "backend cpu user", f[13], "sys", f[14])
+	}
+	rows, err := pool.Query(t.Context(), `select schemaname||'.'||relname, n_tup_upd, n_tup_hot_upd, n_dead_tup, pg_total_relation_size(relid)/1024/1024 from pg_stat_user_tables order by 1`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for rows.Next() {
+		v, _ := rows.Values()
+		fmt.Println(v...)
+	}
+	var ru syscall.Rusage
+	syscall.Getrusage(0, &ru)
+	fmt.Println("go cpu", ru.Utime, ru.Stime)
 	closeAll(writers)
 }
 

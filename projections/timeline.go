@@ -118,11 +118,22 @@ func (db *DB) load(ctx context.Context, schema string, ids []domain.CaseID, befo
 	if before == 0 {
 		before = 1 << 62
 	}
+	// The inner select keeps to the index, case by case, whatever the planner
+	// thinks of a table that has just been filled.
 	rows, err := db.pool.Query(ctx, `
 		select p.position, r.position, r.stored_at, r.data
 		from `+schema+`.position p
-		left join `+schema+`.record r on r.case_id = any($1) and r.position < $2
-		order by r.case_id, r.position`, names, int64(before))
+		left join (
+			unnest($1::text[]) as asked(case_id)
+			cross join lateral (
+				select r.position, r.stored_at, r.data
+				from `+schema+`.record r
+				where r.case_id = asked.case_id and r.position < $2
+				order by r.position
+				offset 0
+			) r
+		) on true
+		order by r.position`, names, int64(before))
 	if err != nil {
 		return loaded{}, err
 	}

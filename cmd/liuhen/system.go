@@ -120,10 +120,6 @@ func (s *system) stop() error {
 // start starts the parts in order; what has been started when one fails is for
 // stop to end.
 func (s *system) start(ctx context.Context) error {
-	var err error
-	if s.book, err = s.program.book(); err != nil {
-		return fmt.Errorf("law: %w", err)
-	}
 	roster, err := s.roster()
 	if err != nil {
 		return err
@@ -178,8 +174,8 @@ func (s *system) policies() (*identity.Policies, error) {
 	return identity.LoadPolicies(os.DirFS(s.program.config.Policies))
 }
 
-// startServers starts PostgreSQL and NATS, or connects to those outside, side
-// by side: the two take most of a start.
+// startServers starts PostgreSQL and NATS, or connects to those outside, and
+// reads the law, side by side: they take most of a start.
 func (s *system) startServers(ctx context.Context) error {
 	var database, record part
 	g, gctx := errgroup.WithContext(ctx)
@@ -192,6 +188,12 @@ func (s *system) startServers(ctx context.Context) error {
 	g.Go(func() (err error) {
 		server, conn, record, err = s.startNATS()
 		return err
+	})
+	g.Go(func() (err error) {
+		if s.book, err = s.program.book(); err != nil {
+			return fmt.Errorf("law: %w", err)
+		}
+		return nil
 	})
 	err := g.Wait()
 	for _, p := range []part{database, record} {
