@@ -7,8 +7,6 @@ SHELL := /bin/bash
 BIN     := bin/liuhen
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unreleased)
 LDFLAGS := -X main.version=$(VERSION)
-# GCC is not asked for: the program has no C in it.
-export CGO_ENABLED ?= 0
 
 GOLANGCI_VERSION := v2.15.0
 
@@ -24,7 +22,7 @@ help: ## this list
 
 .PHONY: build
 build: ## build bin/liuhen
-	go build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/liuhen
+	go build -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/liuhen
 
 .PHONY: postgresql
 postgresql: ## install PostgreSQL server binaries where there are none
@@ -45,7 +43,7 @@ test: postgresql ## every test, with a short run of the kill harness
 
 .PHONY: race
 race: postgresql ## every test under the race detector (needs a C compiler)
-	CGO_ENABLED=1 go test -race -timeout 60m ./...
+	go test -race -timeout 60m ./...
 
 .PHONY: kill-test
 kill-test: postgresql ## kill the real program KILLS times (120) under 64 clients

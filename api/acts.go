@@ -39,7 +39,7 @@ type ActBody struct {
 type officer rulebook.Officer
 
 // Schema is for huma.
-func (officer) Schema(huma.Registry) *huma.Schema {
+func (*officer) Schema(huma.Registry) *huma.Schema {
 	text := func(doc string) *huma.Schema { return &huma.Schema{Type: huma.TypeString, Description: doc} }
 	return &huma.Schema{
 		Description: "An officer: the id alone, or an object",

@@ -33,7 +33,8 @@ func (p Paged) page() projections.Page { return projections.Page{Limit: p.Limit,
 // page is a page of a list. R is how an item is shown.
 type page[R any] struct {
 	Items    []R    `json:"items"`
-	Total    *int   `json:"total,omitempty" doc:"With total=true: how many there are in all, counted up to 100,000"`
+	Total    *int   `json:"total,omitempty" doc:"With total=true: how many there are in all, counted up to 1,000,000"`
+	AtLeast  bool   `json:"total_at_least,omitempty" doc:"There may be more than total: the count was not gone on with"`
 	Next     string `json:"next,omitempty" doc:"Cursor of the next page; absent on the last"`
 	Position uint64 `json:"position" doc:"The list holds everything up to this position, and nothing after it"`
 }
@@ -86,7 +87,7 @@ func (l list[T, R]) answer(ctx context.Context, s *server) (*huma.StreamResponse
 		if err != nil {
 			return nil, err
 		}
-		out.Total = &n
+		out.Total, out.AtLeast = &n, n >= countUpTo
 	}
 	body, err := json.Marshal(out)
 	if err != nil {
@@ -211,7 +212,8 @@ type ledgerInput struct {
 	Total     bool   `query:"total" doc:"Also count them"`
 }
 
-const countUpTo = 100_000
+// countUpTo is how many cases are counted, at the most, to say how many there are.
+const countUpTo = 1_000_000
 
 func (s *server) ledger(ctx context.Context, in *ledgerInput) (*huma.StreamResponse, error) {
 	agencies, shown, err := s.scope(ctx, identity.ReadLedger, in.Agency)
@@ -231,7 +233,7 @@ func (s *server) ledger(ctx context.Context, in *ledgerInput) (*huma.StreamRespo
 			return s.Reads.EachLedger(ctx, f, header)
 		},
 		shown:   s.ledgerEntryOf,
-		columns: ledgerColumns(langOf(ctx)),
+		columns: ledgerColumns(),
 	}
 	if in.Total {
 		l.count = func(ctx context.Context) (int, error) { return s.Reads.CountLedger(ctx, f, countUpTo) }
@@ -322,7 +324,7 @@ func (s *server) findings(ctx context.Context, in *findingsInput) (*huma.StreamR
 			return s.Reads.EachFinding(ctx, f, header)
 		},
 		shown:   s.findingEntryOf,
-		columns: findingColumns(langOf(ctx)),
+		columns: findingColumns(),
 	}.answer(ctx, s)
 }
 
@@ -449,7 +451,7 @@ func (s *server) stats(ctx context.Context, in *statsInput) (*huma.StreamRespons
 			_ = huma.DefaultJSONFormat.Marshal(w, body) // the caller may have gone
 			return
 		}
-		out := newCSV(w, "stats", statsColumns(langOf(ctx)))
+		out := newCSV(w, "stats", statsColumns())
 		for _, a := range body.Acts {
 			out.row(a)
 		}
@@ -499,7 +501,7 @@ func (s *server) access(ctx context.Context, in *accessInput) (*huma.StreamRespo
 			return s.Reads.EachLook(ctx, f, header)
 		},
 		shown:   func(l projections.RecordedLook) lookEntry { return lookEntry(l) },
-		columns: accessColumns(langOf(ctx)),
+		columns: accessColumns(),
 	}.answer(ctx, s)
 }
 

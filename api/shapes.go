@@ -201,7 +201,7 @@ func (s *server) ledgerEntryOf(e projections.LedgerEntry) ledgerEntry {
 	return out
 }
 
-func ledgerColumns(string) []column[ledgerEntry] {
+func ledgerColumns() []column[ledgerEntry] {
 	count := func(e ledgerEntry, severities ...rulebook.Severity) int {
 		n := 0
 		for _, s := range severities {
@@ -347,7 +347,7 @@ func (s *server) findingEntryOf(f projections.FindingItem) findingEntry {
 	return e
 }
 
-func findingColumns(string) []column[findingEntry] {
+func findingColumns() []column[findingEntry] {
 	return []column[findingEntry]{
 		{text("案号", "case"), func(e findingEntry) any { return string(e.Case) }},
 		{text("规则", "rule"), func(e findingEntry) any { return e.Rule }},
@@ -369,7 +369,7 @@ func findingColumns(string) []column[findingEntry] {
 	}
 }
 
-func statsColumns(string) []column[actCount] {
+func statsColumns() []column[actCount] {
 	return []column[actCount]{
 		{text("机关", "agency"), func(a actCount) any { return a.Agency }},
 		{text("程序", "procedure"), func(a actCount) any { return a.Procedure }},
@@ -387,7 +387,7 @@ func statsColumns(string) []column[actCount] {
 // lookEntry is one look of the access trail.
 type lookEntry projections.RecordedLook
 
-func accessColumns(string) []column[lookEntry] {
+func accessColumns() []column[lookEntry] {
 	type look = lookEntry
 	return []column[look]{
 		{text("时间", "at"), func(l look) any { return l.At }},

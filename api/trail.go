@@ -17,7 +17,7 @@ const perGroup = 500
 // come while an append is under way are kept together by the next one. So a
 // quiet office pays one append a look and a busy one hardly more in all.
 type Trail struct {
-	append func(ctx context.Context, data [][]byte) error
+	keep func(ctx context.Context, data [][]byte) error
 
 	mu      sync.Mutex // guards what follows
 	waiting []waitingLook
@@ -29,11 +29,11 @@ type waitingLook struct {
 	done chan error // with room for one
 }
 
-// NewTrail returns a trail that keeps looks by append, which must have them
-// on disk when it returns nil, all or none, and which is called from one
+// NewTrail returns a trail that keeps looks by keep, which must have them on
+// disk when it returns nil, all or none, and which is called from one
 // goroutine at a time.
-func NewTrail(append func(ctx context.Context, data [][]byte) error) *Trail {
-	return &Trail{append: append}
+func NewTrail(keep func(ctx context.Context, data [][]byte) error) *Trail {
+	return &Trail{keep: keep}
 }
 
 // A Look is one reading of personal data as it is kept. Beside what the read
@@ -80,7 +80,7 @@ func (t *Trail) Looked(ctx context.Context, l Look) error {
 }
 
 // run keeps what waits until nothing does. It ends by itself: it waits for
-// nothing but append.
+// nothing but keep.
 func (t *Trail) run(ctx context.Context) {
 	for {
 		t.mu.Lock()
@@ -97,7 +97,7 @@ func (t *Trail) run(ctx context.Context) {
 		for i, w := range group {
 			data[i] = w.data
 		}
-		err := t.append(ctx, data)
+		err := t.keep(ctx, data)
 		for _, w := range group {
 			w.done <- err
 		}

@@ -58,6 +58,10 @@ func (w *writer) commit(ctx context.Context, group []*entry) {
 			w.s.logger.Warn("the server did not answer", "records", records(group), "expected", w.end)
 			group = w.thaw(ctx, group, began)
 		case again:
+			if err := w.mayWrite(); err != nil && !unclear { // a full disk refuses batches in this way, too
+				finish(group, err)
+				return
+			}
 			w.rest(tries)
 		case read:
 			landed, end, ok := w.readBack(ctx, group)

@@ -101,6 +101,18 @@ func (v verdict) orAgain() verdict {
 	return v
 }
 
+// A conflict is ErrConflict with the place of what was written since.
+type conflict struct {
+	stream    string
+	after, at Position
+}
+
+func (c *conflict) Error() string {
+	return fmt.Sprintf("append to %s after %d: %v (at %d)", c.stream, c.after, ErrConflict, c.at)
+}
+
+func (c *conflict) Unwrap() error { return ErrConflict }
+
 // errNotWriter tells the caller inside the package that the entry was not
 // taken because this process does not write at present; nothing was stored.
 var errNotWriter = errors.New("this process does not write")

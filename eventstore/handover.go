@@ -88,10 +88,14 @@ var answerErrors = []error{
 var errRefused = errors.New("refused")
 
 // encodeOutcome writes the answer to an append: a number out of answerErrors,
-// then the position as eight bytes or the error in words.
+// a position as eight bytes (of the last record, or of the one that was in the
+// way), and the error in words.
 func encodeOutcome(last Position, err error) []byte {
 	if err == nil {
 		return binary.BigEndian.AppendUint64([]byte{0}, uint64(last))
+	}
+	if c := (*conflict)(nil); errors.As(err, &c) {
+		last = c.at
 	}
 	kind := len(answerErrors) // a fault without a name: not known what it means
 	for i, e := range answerErrors {
@@ -100,26 +104,30 @@ func encodeOutcome(last Position, err error) []byte {
 			break
 		}
 	}
-	return append([]byte{byte(kind)}, err.Error()...)
+	return append(binary.BigEndian.AppendUint64([]byte{byte(kind)}, uint64(last)), err.Error()...)
 }
 
 // decodeOutcome reads what encodeOutcome wrote. What it cannot read is
 // ErrUnknown, for the writer may have stored something.
 func decodeOutcome(b []byte) (Position, error) {
-	switch {
-	case len(b) == 9 && b[0] == 0:
-		return Position(binary.BigEndian.Uint64(b[1:])), nil
-	case len(b) > 0 && b[0] > 0 && int(b[0]) < len(answerErrors):
-		return 0, &remote{kind: answerErrors[b[0]], text: string(b[1:])}
-	case len(b) > 0:
-		return 0, fmt.Errorf("%w: the writer said %q", ErrUnknown, b[1:])
+	if len(b) < 9 {
+		return 0, fmt.Errorf("%w: the writer's answer cannot be read", ErrUnknown)
 	}
-	return 0, fmt.Errorf("%w: the writer's answer is empty", ErrUnknown)
+	at, text := Position(binary.BigEndian.Uint64(b[1:])), string(b[9:])
+	switch {
+	case b[0] == 0 && text == "":
+		return at, nil
+	case b[0] > 0 && int(b[0]) < len(answerErrors):
+		return 0, &remote{kind: answerErrors[b[0]], at: at, text: text}
+	}
+	return 0, fmt.Errorf("%w: the writer said %q", ErrUnknown, text)
 }
 
-// remote is an error of another process: its words, and what it means here.
+// remote is an error of another process: its words, what it means here, and
+// for ErrConflict the place of what was written since.
 type remote struct {
 	kind error
+	at   Position
 	text string
 }
 
@@ -131,10 +139,25 @@ func (s *Store) handoverSubject(holder string) string {
 }
 
 // handOver asks the holder of the lease to append. errNotWriter: it did not
-// take it, nothing was stored.
+// take it, nothing was stored. It does not wait for a holder that has lost the
+// lease: then the outcome is not known.
 func (s *Store) handOver(ctx context.Context, holder string, e *entry) (Position, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.GiveUp)
 	defer cancel()
+	go func() {
+		defer cancel()
+		for {
+			r, changed := s.currentRole()
+			if r.holder != holder {
+				return
+			}
+			select {
+			case <-changed:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
 	s.count.handedOver.Add(1)
 	m, err := s.cfg.NATS.RequestWithContext(ctx, s.handoverSubject(holder), encodeHandover(e.stream, e.after, e.data))
 	switch {
@@ -163,10 +186,11 @@ func (s *Store) serve(ctx context.Context, w *writer) (stop func(), err error) {
 			ctx, cancel := context.WithTimeout(ctx, s.cfg.GiveUp)
 			defer cancel()
 			e, err := s.decodeEntry(m.Data)
+			var last Position
 			if err == nil {
-				err = s.submit(ctx, w, e)
+				last, err = s.submit(ctx, w, e)
 			}
-			s.reply(m, e.last, err)
+			s.reply(m, last, err)
 		}()
 	})
 	if err != nil {

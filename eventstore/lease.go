@@ -90,6 +90,9 @@ func (l *lease) renew(ctx context.Context) error {
 	case rerr != nil:
 		return errors.Join(err, rerr)
 	case cur.Holder == l.holder && cur.Epoch == l.term.Epoch:
+		if cur.Beat == next.Beat { // it was written, only the answer was lost
+			l.since = began
+		}
 		l.term, l.revision = cur, rev
 		return nil
 	}

@@ -263,7 +263,8 @@ func (s *Store) currentRole() (role, <-chan struct{}) {
 // been written to that stream after the position after, and returns the
 // position of the last of them. after may be the position of the stream's last
 // record, or any later position up to which the caller has read the volume.
-// It returns ErrConflict if something has been written since.
+// It returns ErrConflict if something has been written since;
+// Since on this process then finds it.
 //
 // When it returns without an error the records are on the disk, and Since on
 // this process finds them (on a process that does not write: after Wait).
@@ -289,14 +290,14 @@ func (s *Store) Append(ctx context.Context, stream string, after Position, data 
 		var last Position
 		switch {
 		case r.writer != nil:
-			err = s.submit(ctx, r.writer, e)
-			last = e.last
+			last, err = s.submit(ctx, r.writer, e)
 		case r.holder != "" && r.holder != s.cfg.Holder:
 			last, err = s.handOver(ctx, r.holder, e)
 		default:
 			err = errNotWriter
 		}
 		if !errors.Is(err, errNotWriter) {
+			s.showConflict(ctx, err)
 			return last, err
 		}
 		s.look()
@@ -309,6 +310,20 @@ func (s *Store) Append(ctx context.Context, stream string, after Position, data 
 			return 0, fmt.Errorf("append to %s: %w: %w", stream, ErrNoWriter, ctx.Err())
 		}
 	}
+}
+
+// showConflict waits, but not for long, until this process shows what was in
+// an append's way, so that the caller who reads again finds it.
+func (s *Store) showConflict(ctx context.Context, err error) {
+	var at Position
+	if c := (*conflict)(nil); errors.As(err, &c) {
+		at = c.at
+	} else if r := (*remote)(nil); errors.As(err, &r) && r.kind == ErrConflict {
+		at = r.at
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	_ = s.tail.waitShown(ctx, at) // else the caller finds it a moment later
 }
 
 // newEntry checks an append before anything is done about it.
@@ -360,34 +375,38 @@ func subjectMatches(pattern, subject string) bool {
 	return len(have) == len(want)
 }
 
-// submit gives an entry to this process's writer and waits for its answer.
-func (s *Store) submit(ctx context.Context, w *writer, e *entry) error {
+// submit gives an entry to this process's writer and waits for its answer: the
+// position of the last record, or why it was not stored.
+func (s *Store) submit(ctx context.Context, w *writer, e *entry) (Position, error) {
 	if err := s.slow(ctx); err != nil {
-		return err
+		return 0, err
 	}
 	for {
 		if err := s.remember(ctx, e); err != nil {
-			return err
+			return 0, err
 		}
 		if err := w.push(e); err != nil {
-			return err
+			return 0, err
 		}
 		var err error
 		select {
 		case err = <-e.done:
 		case <-ctx.Done():
 			if w.withdraw(e) {
-				return fmt.Errorf("append to %s: %w: %w", e.stream, ErrBusy, ctx.Err())
+				return 0, fmt.Errorf("append to %s: %w: %w", e.stream, ErrBusy, ctx.Err())
 			}
 			select {
 			case err = <-e.done:
 			default:
 				s.count.unknowns.Add(1)
-				return fmt.Errorf("append to %s: %w: %w", e.stream, ErrUnknown, ctx.Err())
+				return 0, fmt.Errorf("append to %s: %w: %w", e.stream, ErrUnknown, ctx.Err())
 			}
 		}
-		if !errors.Is(err, errForgotten) {
-			return err
+		switch {
+		case err == nil:
+			return e.last, nil
+		case !errors.Is(err, errForgotten):
+			return 0, err
 		}
 		e = s.again(e)
 	}
@@ -427,7 +446,7 @@ func (s *Store) remember(ctx context.Context, e *entry) error {
 		last, base := s.tail.head(e.stream)
 		if last > e.after {
 			s.count.conflicts.Add(1)
-			return fmt.Errorf("append to %s after %d: %w (at %d)", e.stream, e.after, ErrConflict, last)
+			return &conflict{e.stream, e.after, last}
 		}
 		if e.after >= base {
 			return nil
@@ -440,7 +459,7 @@ func (s *Store) remember(ctx context.Context, e *entry) error {
 		}
 		if last > e.after {
 			s.count.conflicts.Add(1)
-			return fmt.Errorf("append to %s after %d: %w (at %d)", e.stream, e.after, ErrConflict, last)
+			return &conflict{e.stream, e.after, last}
 		}
 		e.after = max(e.after, shown)
 	}
@@ -615,6 +634,7 @@ func (s *Store) AppendAll(ctx context.Context, entries []Entry) []Outcome {
 			select {
 			case err := <-w.done:
 				if !errors.Is(err, errNotWriter) && !errors.Is(err, errForgotten) {
+					s.showConflict(ctx, err)
 					outcomes[i] = Outcome{Position: w.last, Err: err}
 					continue
 				}

@@ -68,3 +68,61 @@ func texts(recs []eventstore.Record) (out []string) {
 	}
 	return out
 }
+
+// Two subjects that end alike are one stream, in memory and on the disk (see
+// TestColdHeads for a store that has forgotten them).
+func TestOneNameIsOneStream(t *testing.T) {
+	store := eventstoretest.New(t)
+	ctx := ctxFor(t, 30*time.Second)
+	for i, e := range []eventstore.Entry{
+		{Stream: "enf.a.p.C-1", After: 0, Data: [][]byte{[]byte("one")}},
+		{Stream: "enf.a.p.C-2", After: 0, Data: [][]byte{[]byte("two")}},
+		{Stream: "enf.b.q.C-1", After: 1, Data: [][]byte{[]byte("three")}},
+	} {
+		if p, err := store.Append(ctx, e.Stream, e.After, e.Data...); err != nil || p != eventstore.Position(i+1) {
+			t.Fatalf("append %d: position %d, %v", i, p, err)
+		}
+	}
+	if _, err := store.Append(ctx, "enf.c.r.C-1", 1, []byte("stale")); !errors.Is(err, eventstore.ErrConflict) {
+		t.Errorf("an append after 1 to a name that was written to at 3: %v, want ErrConflict", err)
+	}
+	recs, _, ok := store.Since("C-1", 0)
+	if !ok || fmt.Sprint(texts(recs)) != "[one three]" {
+		t.Errorf("since: %v", texts(recs))
+	}
+	recs, through, err := store.Load(ctx, "C-1")
+	if err != nil || through != 3 || fmt.Sprint(texts(recs)) != "[one three]" {
+		t.Errorf("load: %v through %d, %v", texts(recs), through, err)
+	}
+}
+
+func TestAppendAll(t *testing.T) {
+	store := eventstoretest.New(t)
+	ctx := ctxFor(t, 30*time.Second)
+	var entries []eventstore.Entry
+	for i := range 2500 {
+		entries = append(entries, eventstore.Entry{Stream: fmt.Sprint("enf.a.p.", i), Data: [][]byte{[]byte(fmt.Sprint(i))}})
+	}
+	entries[1000].Stream = entries[999].Stream // stale, for the one before comes first
+	entries[2000].Stream = "nowhere"
+	var last eventstore.Position
+	for i, out := range store.AppendAll(ctx, entries) {
+		switch {
+		case i == 1000:
+			if !errors.Is(out.Err, eventstore.ErrConflict) {
+				t.Errorf("entry %d: %v, want ErrConflict", i, out.Err)
+			}
+		case i == 2000:
+			if out.Err == nil {
+				t.Errorf("entry %d was stored at %d", i, out.Position)
+			}
+		case out.Err != nil || out.Position != last+1:
+			t.Fatalf("entry %d: position %d after %d, %v", i, out.Position, last, out.Err)
+		default:
+			last = out.Position
+		}
+	}
+	if st := store.Status(); st.Groups > 20 {
+		t.Errorf("%d sendings for 2,500 entries", st.Groups)
+	}
+}

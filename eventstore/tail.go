@@ -263,7 +263,7 @@ func (t *tail) cut(end Position) error {
 		if k.prev > t.base {
 			t.heads[nameOf(k.Stream)] = k.prev
 		} else {
-			delete(t.heads, k.Stream)
+			delete(t.heads, nameOf(k.Stream))
 		}
 		t.bytes -= k.size()
 		t.kept = t.kept[:len(t.kept)-1]

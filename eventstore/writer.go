@@ -262,7 +262,7 @@ func (w *writer) judge(ctx context.Context, group []*entry) (fresh []*entry) {
 			e.done <- fmt.Errorf("%w: append to %s after %d: the volume ends at %d", errRefused, e.stream, e.after, w.end)
 		case last > e.after:
 			w.s.count.conflicts.Add(1)
-			e.done <- fmt.Errorf("append to %s after %d: %w (at %d)", e.stream, e.after, ErrConflict, last)
+			e.done <- &conflict{e.stream, e.after, last}
 		case e.after < base:
 			e.done <- errForgotten
 		default:

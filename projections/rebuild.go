@@ -248,6 +248,9 @@ func fill(ctx context.Context, db *DB, store Store, models []Projection, target 
 // what is read now, or, where that does not reach far enough, the timeline
 // that is being filled, which then gets its index at once.
 func (f *folder) chooseTimeline(ctx context.Context, models []Projection, target uint64) error {
+	if f.idle {
+		return nil
+	}
 	at, err := readPosition(ctx, f.db.pool, timeline.schema())
 	if err != nil {
 		return err

@@ -17,11 +17,14 @@ const (
 	maxBatch = 4096         // records applied at once
 	near     = 2 * maxBatch // behind the crew by no more than this, a model joins it
 	inMemory = 20_000       // folded cases kept for the crew
-	far      = 50_000       // records to come, from which on an empty model is filled beside
 
 	slowest  = 30 * time.Second // between two tries of what fails
 	yieldFor = 3 * time.Second  // how long another writer may rest before we write again
 )
+
+// far is how many records there must be before an empty model is filled
+// beside what can be read. A test changes it.
+var far uint64 = 50_000
 
 // RunAll keeps read models up to date until ctx ends. The models are all of
 // cases or all of the access trail.
@@ -106,12 +109,12 @@ func (r *runner) crew(ctx context.Context, g *sync.WaitGroup) {
 
 // march goes on until no member is left or ctx ends.
 func (r *runner) march(ctx context.Context, g *sync.WaitGroup, folder *folder, members []*writer) {
-	ctx, cancel := context.WithCancel(ctx)
+	reading, cancel := context.WithCancel(ctx)
 	var reader sync.WaitGroup
 	defer reader.Wait()
 	defer cancel()
 	batches := make(chan *Batch, 1)
-	reader.Go(func() { r.read(ctx, folder, r.crewAt(), batches) })
+	reader.Go(func() { r.read(reading, folder, r.crewAt(), batches) })
 
 	r.welcome(members[0])
 	for len(members) > 0 {
@@ -402,7 +405,7 @@ func (r *runner) fillEmpty(ctx context.Context, models []Projection) {
 			models, err = r.stillEmpty(ctx, models)
 		}
 		if err == nil {
-			if len(models) == 0 || last < far {
+			if len(models) == 0 || uint64(last) < far {
 				return
 			}
 			for _, p := range models {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"slices"
 	"strconv"
 	"time"
 
@@ -111,10 +112,9 @@ type loaded struct {
 // load reads cases in one statement, which sees one moment. With before, only
 // what lies before that position.
 func (db *DB) load(ctx context.Context, schema string, ids []domain.CaseID, before uint64) (loaded, error) {
-	names := make([]string, len(ids))
-	for i, id := range ids {
-		names[i] = string(id)
-	}
+	names := column(ids, func(id domain.CaseID) string { return string(id) })
+	slices.Sort(names)
+	names = slices.Compact(names)
 	if before == 0 {
 		before = 1 << 62
 	}

@@ -119,7 +119,7 @@ func (o Office) commandsOf(book *rulebook.Book, c Case, now time.Time) ([]domain
 	var commands []domain.Command
 	for _, a := range story.Acts {
 		if !slices.Contains(c.Skip, a.Act) {
-			cmd, err := o.command(book.Calendar(), law, story, c, a, began)
+			cmd, err := o.command(book.Calendar(), law, story, c, a, began, now)
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", a.Act, err)
 			}
@@ -142,7 +142,7 @@ func (o Office) commandsOf(book *rulebook.Book, c Case, now time.Time) ([]domain
 	return commands, nil
 }
 
-func (o Office) command(cal *calendar.Calendar, law *rulebook.Procedure, story Story, c Case, a Act, began calendar.Date) (domain.Command, error) {
+func (o Office) command(cal *calendar.Calendar, law *rulebook.Procedure, story Story, c Case, a Act, began calendar.Date, now time.Time) (domain.Command, error) {
 	act, ok := law.Act(a.Act)
 	if !ok {
 		return domain.Command{}, fmt.Errorf("%s has no such act", law.Name)
@@ -166,7 +166,7 @@ func (o Office) command(cal *calendar.Calendar, law *rulebook.Procedure, story S
 	}
 	if act.Officers > 0 || differs.Officers != nil {
 		for _, id := range officers {
-			officer, err := o.officer(id, began)
+			officer, err := o.officer(id, now)
 			if err != nil {
 				return domain.Command{}, err
 			}
@@ -195,19 +195,51 @@ func (o Office) command(cal *calendar.Calendar, law *rulebook.Procedure, story S
 }
 
 // officer is who acted, with the certificate as it was.
-func (o Office) officer(id string, began calendar.Date) (rulebook.Officer, error) {
+func (o Office) officer(id string, now time.Time) (rulebook.Officer, error) {
 	for _, p := range o.People {
-		if p.ID != id {
-			continue
+		if p.ID == id {
+			from, to := p.validity(now)
+			return rulebook.Officer{ID: p.ID, Name: p.Name, Certificate: p.Certificate, ValidFrom: from, ValidTo: to}, nil
 		}
-		officer := rulebook.Officer{ID: p.ID, Name: p.Name, Certificate: p.Certificate}
-		if p.Certificate != "" {
-			from := calendar.MakeDate(began.Year()-3, 1, 1)
-			officer.ValidFrom, officer.ValidTo = from, from.AddMonths(12*p.Years).AddDays(-1)
-		}
-		return officer, nil
 	}
 	return rulebook.Officer{}, fmt.Errorf("there is no person %q", id)
+}
+
+// validity is from when to when the person's certificate is valid; zero where
+// there is none.
+func (p Person) validity(now time.Time) (from, to calendar.Date) {
+	if p.Certificate == "" {
+		return from, to
+	}
+	from = calendar.MakeDate(calendar.DateOf(now).Year()-3, 1, 1)
+	return from, from.AddMonths(12 * p.Years).AddDays(-1)
+}
+
+// Roster is the office's roster of officers, as domain.ParseRoster reads it.
+func (o Office) Roster(now time.Time) ([]byte, error) {
+	type certificate struct {
+		Number string        `yaml:"number"`
+		From   calendar.Date `yaml:"from"`
+		To     calendar.Date `yaml:"to"`
+	}
+	type officer struct {
+		ID           string        `yaml:"id"`
+		Name         string        `yaml:"name"`
+		Certificates []certificate `yaml:"certificates,omitempty"`
+	}
+	var officers []officer
+	for _, p := range o.People {
+		one := officer{ID: p.ID, Name: p.Name}
+		if from, to := p.validity(now); p.Certificate != "" {
+			one.Certificates = []certificate{{Number: p.Certificate, From: from, To: to}}
+		}
+		officers = append(officers, one)
+	}
+	text, err := yaml.Marshal(map[string]any{"officers": officers})
+	if err != nil {
+		return nil, err
+	}
+	return append([]byte("# The synthetic office: nobody here is real. Edit or replace it at will.\n"), text...), nil
 }
 
 // actor is who recorded the act: somebody whose role may.

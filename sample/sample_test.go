@@ -33,17 +33,25 @@ func TestTheOfficeShowsSomethingOnEveryDay(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			show(t, book, now, play(t, book, now, commands))
+			text, err := office.Roster(now)
+			if err != nil {
+				t.Fatal(err)
+			}
+			roster, err := domain.ParseRoster(text)
+			if err != nil {
+				t.Fatalf("%v in\n%s", err, text)
+			}
+			show(t, book, now, play(t, book, roster, now, commands))
 		})
 	}
 }
 
 // play decides every command as the desk would.
-func play(t *testing.T, book *rulebook.Book, now time.Time, commands []domain.Command) map[domain.CaseID]*domain.Case {
+func play(t *testing.T, book *rulebook.Book, roster domain.Roster, now time.Time, commands []domain.Command) map[domain.CaseID]*domain.Case {
 	t.Helper()
 	cases := map[domain.CaseID]*domain.Case{}
 	for i, cmd := range commands {
-		event, err := domain.Decide(book, nil, cases[cmd.Case], cmd, domain.Stamp{Event: fmt.Sprintf("e%d", i+1), Salt: "s", Now: now})
+		event, err := domain.Decide(book, roster, cases[cmd.Case], cmd, domain.Stamp{Event: fmt.Sprintf("e%d", i+1), Salt: "s", Now: now})
 		if err != nil {
 			t.Fatalf("%s %s: %v", cmd.Case, cmd.Act, err)
 		}

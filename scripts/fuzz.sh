@@ -8,6 +8,6 @@ go list ./... | while read -r package; do
 	{ grep -hoE '^func Fuzz[A-Za-z0-9_]*' "$dir"/*_test.go 2>/dev/null || true; } | sed 's/^func //' |
 		while read -r target; do
 			echo "== $package $target"
-			go test -run '^$' -fuzz "^$target\$" -fuzztime "$for_how_long" "$package" </dev/null
+			go test -run '^$' -fuzz "^$target\$" -fuzztime "$for_how_long" -fuzzminimizetime 10x "$package" </dev/null
 		done
 done

@@ -103,7 +103,7 @@ func (p *program) showCase(ctx context.Context, k *client, id string) error {
 		{p.pick("程序", "procedure"), fmt.Sprintf("%s (%s, %s)", c.ProcedureName.In(p.config.Lang), c.Procedure, c.Edition)},
 		{p.pick("阶段", "stage"), stage},
 		{p.pick("立案", "opened"), p.day(c.Opened)},
-		{p.pick("当事人", "parties"), partyNames(c)},
+		{p.pick("当事人", "parties"), p.partyNames(c)},
 		{p.pick("执法人员", "officers"), p.officerNames(c)},
 		{p.pick("记录", "records"), fmt.Sprint(c.Revision)},
 		{p.pick("末条摘要", "head"), c.Head},
@@ -128,7 +128,7 @@ func (p *program) showCase(ctx context.Context, k *client, id string) error {
 	return nil
 }
 
-func partyNames(c caseFile) string {
+func (p *program) partyNames(c caseFile) string {
 	var names []string
 	for _, party := range c.Parties {
 		switch v := party.Value.(type) {
@@ -140,7 +140,7 @@ func partyNames(c caseFile) string {
 			names = append(names, v)
 		}
 	}
-	return strings.Join(distinct(names), "、")
+	return p.listed(distinct(names))
 }
 
 // distinct drops what came before.
@@ -165,7 +165,7 @@ func (p *program) officerNames(c caseFile) string {
 		}
 		names = append(names, name)
 	}
-	return strings.Join(names, "、")
+	return p.listed(names)
 }
 
 func (p *program) documentTable(law *rulebook.Procedure, documents []caseDocument) table {

@@ -18,6 +18,7 @@ const (
 	tokenName   = "admin.token" // the first administrator's token, mode 0600
 	cliName     = "cli.token"   // what the commands on this machine come with, mode 0600
 	addressName = "server.json" // is there while the system runs
+	rosterName  = "roster.yaml" // the roster of officers, if the office keeps one here
 )
 
 // A running system, as it says of itself in the lock and in server.json.

@@ -93,8 +93,8 @@ func ledgerRows(p *program, _ *client, raw []json.RawMessage) (table, error) {
 		if i.Imported {
 			procedure += p.pick("〔导入〕", " (imported)")
 		}
-		t.add(i.Case, shortened(strings.Join(i.Parties, "、"), 28), i.StageName.In(p.config.Lang), i.Opened.String(), i.LastActName.In(p.config.Lang),
-			p.moment(i.LastAt), fmt.Sprint(i.Revision), fmt.Sprint(findings), shortened(strings.Join(officers, "、"), 28), procedure)
+		t.add(i.Case, shortened(p.listed(i.Parties), 28), i.StageName.In(p.config.Lang), i.Opened.String(), i.LastActName.In(p.config.Lang),
+			p.moment(i.LastAt), fmt.Sprint(i.Revision), fmt.Sprint(findings), shortened(p.listed(officers), 28), procedure)
 	}
 	return t, nil
 }

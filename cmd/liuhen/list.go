@@ -54,6 +54,7 @@ func (l *list) query(c *cobra.Command) url.Values {
 type page struct {
 	Items    []json.RawMessage `json:"items"`
 	Total    *int64            `json:"total,omitempty"`
+	AtLeast  bool              `json:"total_at_least,omitempty"`
 	Next     string            `json:"next,omitempty"`
 	Position uint64            `json:"position"`
 }
@@ -92,6 +93,8 @@ func (l *list) print(ctx context.Context, p *program, c *client, path string, q 
 func (p *program) printFooter(whole page) {
 	shown, position := len(whole.Items), whole.Position
 	switch {
+	case whole.AtLeast:
+		p.say("至少 %d 项，列出前 %d 项（位置 %d）。", "%d or more, the first %d shown (position %d).", *whole.Total, shown, position)
 	case whole.Total != nil && *whole.Total > int64(shown):
 		p.say("共 %d 项，列出前 %d 项（位置 %d）。", "%d in all, the first %d shown (position %d).", *whole.Total, shown, position)
 	case whole.Next != "":
@@ -119,7 +122,7 @@ func (l *list) fetch(ctx context.Context, c *client, path string, q url.Values) 
 		}
 		whole.Items = append(whole.Items, next.Items...)
 		if whole.Total == nil {
-			whole.Total, whole.Position = next.Total, next.Position
+			whole.Total, whole.AtLeast, whole.Position = next.Total, next.AtLeast, next.Position
 		}
 		whole.Next = next.Next
 		if next.Next == "" || l.limit > 0 && len(whole.Items) >= l.limit {

@@ -42,6 +42,8 @@ func TestScripts(t *testing.T) {
 			"nats":     outsideNATS,
 			"postgres": outsidePostgres,
 			"json":     checkJSON,
+			"loses":    losesDatabase,
+			"becomes":  becomesReady,
 			"exits":    exits,
 		},
 	})
@@ -101,6 +103,34 @@ func stop(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("%s is still there after the stop", addressName)
 	}
 	ts.Logf("stopped in %s", time.Since(began))
+}
+
+// loses DATA kills the private PostgreSQL of a running system.
+func losesDatabase(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: loses DATA")
+	}
+	text, err := os.ReadFile(filepath.Join(ts.MkAbs(args[0]), "pg", "cluster", "postmaster.pid"))
+	ts.Check(err)
+	first, _, _ := strings.Cut(string(text), "\n")
+	pid, err := strconv.Atoi(first)
+	ts.Check(err)
+	ts.Check(syscall.Kill(pid, syscall.SIGKILL))
+}
+
+// becomes COMMAND… runs a command until it succeeds.
+func becomesReady(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 1 {
+		ts.Fatalf("usage: becomes COMMAND…")
+	}
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(time.Minute); ts.Exec(args[0], args[1:]...) != nil; {
+		if time.Now().After(deadline) {
+			ts.Fatalf("%s does not succeed within a minute", strings.Join(args, " "))
+		}
+		<-tick.C
+	}
 }
 
 // nats VAR starts a NATS server with JetStream for the rest of the script.

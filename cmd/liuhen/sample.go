@@ -16,19 +16,52 @@ import (
 // sampleName is the folder with the tokens of the people of the sample office.
 const sampleName = "sample"
 
-// fillSample fills an empty system with the synthetic office. It refuses where
-// there are records already, unless they are the office's own.
-func (s *system) fillSample(ctx context.Context) error {
-	dir := filepath.Join(s.program.config.Data, sampleName)
+// prepareSample refuses a system that has records which are not the sample's,
+// and puts the office's roster into the data folder, if there is none.
+func (s *system) prepareSample(ctx context.Context) error {
+	c := &s.program.config
 	last, err := s.store.Last(ctx)
 	if err != nil {
 		return err
 	}
 	if last > 0 {
-		if _, err := os.Stat(dir); err != nil {
-			return fmt.Errorf("--sample fills an empty system only, and this one has %d records; take another data folder", last)
+		if ours, err := s.beginsWithSample(ctx); err != nil || !ours {
+			return errors.Join(err, fmt.Errorf("--sample fills an empty system only, and this one has %d records; take another data folder", last))
 		}
 	}
+	if err := os.MkdirAll(filepath.Join(c.Data, sampleName), 0o700); err != nil {
+		return err
+	}
+	if path := filepath.Join(c.Data, rosterName); c.Roster == "" && existing(path) == "" {
+		office, err := sample.Read()
+		if err != nil {
+			return err
+		}
+		text, err := office.Roster(time.Now())
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(path, text, 0o644)
+	}
+	return nil
+}
+
+// beginsWithSample reports whether the first record of all is the sample's.
+func (s *system) beginsWithSample(ctx context.Context) (bool, error) {
+	for stored, err := range s.store.Follow(ctx, 0) {
+		if err != nil {
+			return false, err
+		}
+		r, err := domain.Read(uint64(stored.Position), stored.At, stored.Data)
+		return err == nil && r.Data.Import != nil && r.Data.Import.Source == sample.Source, err
+	}
+	return false, ctx.Err()
+}
+
+// fillSample fills the system with the synthetic office. Cut short by a crash
+// it is filled up at the next start: commands keep their ids, and what was
+// recorded on an earlier day stays.
+func (s *system) fillSample(ctx context.Context) error {
 	office, err := sample.Read()
 	if err != nil {
 		return err
@@ -37,11 +70,10 @@ func (s *system) fillSample(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	last, err := s.store.Last(ctx)
+	if err != nil {
 		return err
 	}
-	// Cut short by a crash it is filled up at the next start: commands keep
-	// their ids, and what was recorded on an earlier day stays.
 	if int(last) < len(commands) {
 		for i, r := range s.desk.RecordAll(ctx, commands) {
 			var before *domain.Reused
@@ -53,7 +85,7 @@ func (s *system) fillSample(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := s.sampleTokens(ctx, office, dir); err != nil {
+	if err := s.sampleTokens(ctx, office, filepath.Join(s.program.config.Data, sampleName)); err != nil {
 		return err
 	}
 	s.sampled = true

@@ -60,10 +60,7 @@ func (p *program) serve(ctx context.Context, withSample bool) (err error) {
 
 	s := &system{program: p, logger: p.logger(), failed: make(chan error, 1)}
 	began := time.Now()
-	err = s.start(ctx)
-	if err == nil && withSample {
-		err = s.fillSample(ctx)
-	}
+	err = s.start(ctx, withSample)
 	if err == nil {
 		me.Address = s.address
 		err = errors.Join(lock.tell(me), writeAddress(p.config.Data, me))

@@ -45,7 +45,9 @@ type Config struct {
 	// The address that HTTP listens on, host:port. Port 0 takes a free one.
 	HTTP string `koanf:"http"`
 	// An outside NATS server or cluster with JetStream (nats://host:4222, more
-	// than one separated by commas). Empty: a server inside this process.
+	// than one separated by commas). It must run with sync_interval: always,
+	// and two systems on it need an account each. Empty: a server inside this
+	// process.
 	NATS string `koanf:"nats"`
 	// The file with the credentials for the outside NATS (a .creds file).
 	NATSCredentials string `koanf:"nats-credentials"`
@@ -54,9 +56,6 @@ type Config struct {
 	Postgres string `koanf:"postgres"`
 	// The file with the password for the outside PostgreSQL.
 	PostgresPasswordFile string `koanf:"postgres-password-file"`
-	// The volume that the record is written to: the name of its stream. Two
-	// systems on one outside NATS need an account each, whatever their volumes.
-	Volume string `koanf:"volume"`
 	// How many servers of an outside NATS cluster keep the record: 1, 3 or 5.
 	// The server inside this process keeps it once.
 	Replicas int `koanf:"replicas"`
@@ -64,7 +63,8 @@ type Config struct {
 	// national ones and set their parameters. "liuhen law check" checks it.
 	Law string `koanf:"law"`
 	// The file with the agency's roster of officers and their certificates
-	// (执法人员名册). Empty: what is said of an officer is taken as it is.
+	// (执法人员名册). Empty: roster.yaml in the data folder, where there is one;
+	// without a roster what is said of an officer is taken as it is.
 	Roster string `koanf:"roster"`
 	// A folder with an agency's own Cedar policies (*.cedar), which add to those
 	// that the program comes with.
@@ -94,7 +94,7 @@ type Config struct {
 // serveKeys and clientKeys are the settings that a command of that kind takes
 // as flags; the first three of Config are flags of every command.
 var (
-	serveKeys  = []string{"http", "nats", "nats-credentials", "postgres", "postgres-password-file", "volume", "replicas", "law", "roster", "policies", "memory-limit", "log-level", "log-format"}
+	serveKeys  = []string{"http", "nats", "nats-credentials", "postgres", "postgres-password-file", "replicas", "law", "roster", "policies", "memory-limit", "log-level", "log-format"}
 	clientKeys = []string{"server", "token-file", "purpose"}
 )
 
@@ -103,7 +103,6 @@ func defaults() Config {
 		Data:        defaultData(),
 		Lang:        "zh",
 		HTTP:        "127.0.0.1:8080",
-		Volume:      "main",
 		Replicas:    1,
 		MemoryLimit: "auto",
 		LogLevel:    "warn",

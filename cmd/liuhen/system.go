@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/nats-io/nats.go"
 	"golang.org/x/sync/errgroup"
@@ -23,7 +24,6 @@ import (
 	"liuhen/domain/rulebook"
 	"liuhen/eventstore"
 	"liuhen/identity"
-	"liuhen/internal/postgres"
 	"liuhen/projections"
 )
 
@@ -119,11 +119,7 @@ func (s *system) stop() error {
 
 // start starts the parts in order; what has been started when one fails is for
 // stop to end.
-func (s *system) start(ctx context.Context) error {
-	roster, err := s.roster()
-	if err != nil {
-		return err
-	}
+func (s *system) start(ctx context.Context, withSample bool) error {
 	policies, err := s.policies()
 	if err != nil {
 		return fmt.Errorf("policies: %w", err)
@@ -140,9 +136,23 @@ func (s *system) start(ctx context.Context) error {
 	if err := errors.Join(s.store.Ready(ctx), s.looks.Ready(ctx)); err != nil {
 		return err
 	}
-	s.desk = casework.New(s.book, s.store, s.db, casework.Options{Roster: roster})
 	if err := s.bootstrap(ctx); err != nil {
 		return err
+	}
+	if withSample {
+		if err := s.prepareSample(ctx); err != nil {
+			return err
+		}
+	}
+	roster, err := s.roster()
+	if err != nil {
+		return err
+	}
+	s.desk = casework.New(s.book, s.store, s.db, casework.Options{Roster: roster})
+	if withSample {
+		if err := s.fillSample(ctx); err != nil {
+			return err
+		}
 	}
 	return s.startHTTP(ctx, api.Config{
 		Desk: s.desk, Record: s.store, Reads: s.db, Book: s.book, Roster: roster, Policies: policies, Tokens: s.tokens,
@@ -153,6 +163,9 @@ func (s *system) start(ctx context.Context) error {
 
 func (s *system) roster() (domain.Roster, error) {
 	path := s.program.config.Roster
+	if path == "" {
+		path = existing(filepath.Join(s.program.config.Data, rosterName))
+	}
 	if path == "" {
 		return nil, nil //nolint:nilnil // no roster is a roster of its own kind: casework takes nil
 	}
@@ -210,48 +223,43 @@ func (s *system) startServers(ctx context.Context) error {
 // startPostgres starts the private cluster, or connects to the one outside.
 func (s *system) startPostgres(ctx context.Context) (part, error) {
 	c := &s.program.config
-	address, own := c.Postgres, (*postgres.Server)(nil)
-	if address == "" {
-		var err error
-		if own, err = postgres.Start(ctx, postgres.Config{Dir: filepath.Join(c.Data, "pg"), Logger: s.logger}); err != nil {
-			return part{}, err
-		}
-		address = own.URL("liuhen")
-		go func() {
-			<-own.Done()
-			if err := own.Err(); err != nil {
-				s.fail(err)
-			}
-		}()
+	if c.Postgres != "" {
+		pool, err := connectPostgres(ctx, c.Postgres, c.PostgresPasswordFile, nil)
+		s.pool = pool
+		return part{"PostgreSQL", func(context.Context) error { s.closePool(); return nil }}, err
 	}
-	stop := func(ctx context.Context) error {
-		if s.pool != nil {
-			s.pool.Close()
-		}
-		if own == nil {
-			return nil
-		}
-		return own.Stop(ctx)
-	}
-	running := part{"PostgreSQL", stop}
-	pool, err := connectPostgres(ctx, address, c.PostgresPasswordFile)
+	own, err := startDatabase(ctx, filepath.Join(c.Data, "pg"), s.logger)
 	if err != nil {
-		return running, err
+		return part{}, err
 	}
-	s.pool = pool
-	return running, nil
+	running := part{"PostgreSQL", func(ctx context.Context) error {
+		s.closePool()
+		return own.stop(ctx)
+	}}
+	s.pool, err = connectPostgres(ctx, own.url(), "", own.dial)
+	return running, err
+}
+
+func (s *system) closePool() {
+	if s.pool != nil {
+		s.pool.Close()
+	}
 }
 
 // connections is how many connections to PostgreSQL are kept at most.
 const connections = 20
 
-func connectPostgres(ctx context.Context, address, passwordFile string) (*pgxpool.Pool, error) {
+// connectPostgres connects to a PostgreSQL; dial may be nil.
+func connectPostgres(ctx context.Context, address, passwordFile string, dial pgconn.DialFunc) (*pgxpool.Pool, error) {
 	config, err := pgxpool.ParseConfig(address)
 	if err != nil {
 		return nil, fmt.Errorf("connect to PostgreSQL: %w", err)
 	}
 	if config.MaxConns < connections {
 		config.MaxConns = connections
+	}
+	if dial != nil {
+		config.ConnConfig.DialFunc = dial
 	}
 	if passwordFile != "" {
 		text, err := os.ReadFile(passwordFile)
@@ -304,8 +312,10 @@ func (s *system) startNATS() (*eventstore.Server, *nats.Conn, part, error) {
 // maxLag is how far the read models may fall behind before intake is slowed.
 const maxLag = 200_000
 
-// The access trail is a volume of its own, and one stream.
+// The volumes: the record of cases, and the access trail, which is one stream.
 const (
+	caseVolume   = "ENF"
+	lookVolume   = "ACCESS"
 	lookSubjects = "look.>"
 	lookStream   = "look.all"
 )
@@ -318,13 +328,13 @@ func (s *system) openStores(ctx context.Context, server *eventstore.Server, conn
 	}
 	c := eventstore.Config{
 		Server: server, NATS: conn, Replicas: s.program.config.Replicas, Logger: s.logger,
-		Volume: s.program.config.Volume,
+		Volume: caseVolume,
 		Start:  eventstore.Position(s.db.Slowest()), MaxLag: maxLag,
 	}
 	if s.store, err = eventstore.Open(ctx, c); err != nil {
 		return err
 	}
-	c.Volume, c.Subjects, c.Start = c.Volume+"-access", []string{lookSubjects}, eventstore.Position(s.db.Position("access"))
+	c.Volume, c.Subjects, c.Start = lookVolume, []string{lookSubjects}, eventstore.Position(s.db.Position("access"))
 	s.looks, err = eventstore.Open(ctx, c)
 	return err
 }

@@ -113,7 +113,7 @@ func timelineRows(p *program, c *client, raw []json.RawMessage) (table, error) {
 		case i.Late:
 			recorded += p.pick("〔迟录〕", " (late)")
 		}
-		t.add(fmt.Sprint(i.Revision), i.ActName.In(p.config.Lang), p.moment(i.OccurredAt), recorded, either(i.ActorName, i.Actor), strings.Join(officers, "、"))
+		t.add(fmt.Sprint(i.Revision), i.ActName.In(p.config.Lang), p.moment(i.OccurredAt), recorded, either(i.ActorName, i.Actor), p.listed(officers))
 		for _, line := range p.about(law, i) {
 			t.note(line)
 		}
@@ -131,8 +131,8 @@ func (p *program) about(law *rulebook.Procedure, i timelineItem) []string {
 	}
 	line("地点", "place", i.Place)
 	line("内容", "fields", p.fieldsText(law, i.Act, i.Fields))
-	line("文书", "documents", titles(i.Documents))
-	line("证据", "evidence", titles(i.Evidence))
+	line("文书", "documents", p.titles(i.Documents))
+	line("证据", "evidence", p.titles(i.Evidence))
 	if i.AlreadyDone {
 		line("补录", "already done", i.Reason)
 	}
@@ -151,7 +151,7 @@ func (p *program) about(law *rulebook.Procedure, i timelineItem) []string {
 	return lines
 }
 
-func titles(refs []rulebook.Reference) string {
+func (p *program) titles(refs []rulebook.Reference) string {
 	var all []string
 	for _, r := range refs {
 		title := r.Title
@@ -160,7 +160,7 @@ func titles(refs []rulebook.Reference) string {
 		}
 		all = append(all, title)
 	}
-	return strings.Join(all, "、")
+	return p.listed(all)
 }
 
 // fieldsText is the fields of an act in words: names as the law gives them,

@@ -42,6 +42,9 @@ func (p *program) yuan(fen int64) string {
 	return fmt.Sprintf("%s%s.%02d %s", sign, grouped(fen/100), fen%100, p.pick("元", "yuan"))
 }
 
+// listed joins names.
+func (p *program) listed(names []string) string { return strings.Join(names, p.pick("、", ", ")) }
+
 // grouped prints a number with a comma between thousands.
 func grouped(n int64) string {
 	s := fmt.Sprint(n)

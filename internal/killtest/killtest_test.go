@@ -375,7 +375,7 @@ func check(t *testing.T, dir string, receipts map[string]domain.Receipt) {
 		t.Fatal(err)
 	}
 	defer server.Shutdown()
-	store, err := eventstore.Open(ctx, eventstore.Config{Server: server, Volume: "main"})
+	store, err := eventstore.Open(ctx, eventstore.Config{Server: server, Volume: "ENF"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -265,3 +265,15 @@ func BenchmarkImport(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.N*perImport)/b.Elapsed().Seconds(), "rows/s")
 }
+
+// A timeline over the real store and database, with the look kept in memory.
+func BenchmarkTimeline(b *testing.B) {
+	o := open(b)
+	o.filed("C-1")
+	for range 9 {
+		o.recorded(o.li, "C-1", act("notice"))
+	}
+	for b.Loop() {
+		o.get(o.li, "/v1/cases/C-1/timeline").is(http.StatusOK)
+	}
+}
