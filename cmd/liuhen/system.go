@@ -396,7 +396,7 @@ func (s *system) rebuild(ctx context.Context, models []string, progress func(pro
 // health says whether acts can be recorded and read. It answers from memory.
 func (s *system) health(context.Context) api.Health {
 	st, looks := s.store.Status(), s.looks.Status()
-	h := api.Health{Position: uint64(st.Last), Writer: st.Writing, Incident: st.Incident, Models: s.db.Status()}
+	h := api.Health{Position: uint64(st.Last), Writer: st.Writing, Incident: st.Incident, Models: s.db.Status(), Stores: []eventstore.Status{st, looks}}
 	add := func(bad bool, why string) {
 		if bad {
 			h.Reasons = append(h.Reasons, why)
