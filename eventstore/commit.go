@@ -317,13 +317,17 @@ func (w *writer) readBack(ctx context.Context, group []*entry) (landed int, end 
 		for here < len(e.data) && landed+here < len(tags) && tags[landed+here] == e.tag+uint64(here) {
 			here++
 		}
-		if here > 0 && here < len(e.data) {
+		if here == len(e.data) {
+			landed += here
+			continue
+		}
+		if here > 0 {
+			if end == w.end+Position(landed+here) {
+				return 0, w.end, false // a replicated stream is just taking it in
+			}
 			w.s.incident("half", fmt.Sprintf("after position %d stand %d of %d records of %s that belong together", int(w.end)+landed, here, len(e.data), e.stream))
 		}
-		if here < len(e.data) {
-			break
-		}
-		landed += here
+		break
 	}
 	return landed, end, true
 }
@@ -359,7 +363,7 @@ func (w *writer) thaw(ctx context.Context, group []*entry, began time.Time) []*e
 			return nil
 		}
 		if srv.room() == nil {
-			if err := srv.restart(ctx); err != nil {
+			if err := srv.revive(ctx); err != nil {
 				w.s.logger.Error("starting the server anew", "err", err)
 			}
 		}

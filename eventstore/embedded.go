@@ -168,8 +168,12 @@ func (s *Server) room() error {
 // 2.14 and newer); nil if there has been none.
 func (s *Server) frozen() error {
 	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.frozenLocked()
+}
+
+func (s *Server) frozenLocked() error {
 	ns := s.ns
-	s.mu.Unlock()
 	if ns == nil {
 		return errors.New("the embedded NATS server does not run")
 	}
@@ -184,6 +188,20 @@ func (s *Server) frozen() error {
 func (s *Server) restart(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.restartLocked(ctx)
+}
+
+// revive is restart where the server is frozen; several stores may ask at once.
+func (s *Server) revive(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.frozenLocked() == nil {
+		return nil
+	}
+	return s.restartLocked(ctx)
+}
+
+func (s *Server) restartLocked(ctx context.Context) error {
 	if s.done {
 		return errors.New("the embedded NATS server is shut down")
 	}

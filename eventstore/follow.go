@@ -50,6 +50,9 @@ func (s *Store) FollowBatches(ctx context.Context, after Position, limit int) it
 			yield(nil, err)
 			return
 		}
+		if limit < 1 {
+			limit = pullBatch
+		}
 		for pos := after; ; {
 			recs, more, ok := s.tail.next(pos, limit)
 			switch {

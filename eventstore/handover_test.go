@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+
+	"github.com/nats-io/nats.go"
 )
 
 func TestOutcomeTravels(t *testing.T) {
@@ -77,4 +79,16 @@ func TestPlace(t *testing.T) {
 			t.Errorf("%q: %d at %d, %v", reply, seq, at, ok)
 		}
 	}
+}
+
+func FuzzAnswer(f *testing.F) {
+	f.Add([]byte(`{"stream":"V","seq":7,"batch":"b","count":3}`))
+	f.Add([]byte(`{"error":{"code":400,"err_code":10071,"description":"wrong last sequence: 5"},"stream":"V","seq":0}`))
+	f.Add([]byte(`{"error":{}}`))
+	f.Add([]byte(`null`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if a, ok := parseAnswer(&nats.Msg{Data: b}); ok && a.code != 0 && classify(a) == fine {
+			t.Fatalf("%q is an error and means stored", b)
+		}
+	})
 }

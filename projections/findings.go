@@ -133,10 +133,14 @@ type RuleCount struct {
 func (db *DB) CountFindings(ctx context.Context, f FindingsFilter) ([]RuleCount, error) {
 	q := f.question()
 	rows, err := db.pool.Query(ctx, `
-		select t.procedure, t.rule, t.severity, count(*), count(distinct t.case_id)
-		from findings_v1.finding t`+q.where.sql()+`
-		group by t.procedure, t.rule, t.severity
-		order by count(*) desc, t.procedure, t.rule, t.severity`, q.where.args...)
+		select c.procedure, c.rule, c.severity, sum(c.findings)::bigint, count(*)
+		from (
+			select t.procedure, t.rule, t.severity, count(*) as findings
+			from findings_v1.finding t`+q.where.sql()+`
+			group by t.procedure, t.rule, t.severity, t.case_id
+		) c
+		group by c.procedure, c.rule, c.severity
+		order by sum(c.findings) desc, c.procedure, c.rule, c.severity`, q.where.args...)
 	if err != nil {
 		return nil, fmt.Errorf("count findings: %w", err)
 	}

@@ -298,8 +298,8 @@ func (f LedgerFilter) question() question[LedgerEntry] {
 	if len(f.Cases) > 0 {
 		q.where.oneOf("t.case_id", column(f.Cases, func(id domain.CaseID) string { return string(id) }))
 	}
-	q.where.search("t.words", f.Query, "t.search", "t.names")
-	q.where.search("t.words", f.Party, "t.names")
+	q.where.search("t.words", f.Query, true, "t.search", "t.names")
+	q.where.search("t.words", f.Party, false, "t.names")
 	return q
 }
 

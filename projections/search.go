@@ -83,8 +83,10 @@ func vector(texts ...string) pgtype.TSVector {
 }
 
 // search asks for rows in which each word of a query stands: in a column of
-// pairs, and in one of columns of searchable text.
-func (w *where) search(pairsColumn, query string, columns ...string) {
+// pairs, and in one of columns of searchable text. whole says that the pairs
+// are those of just these columns: then a word of one pair needs no look at
+// the text, about which the planner guesses badly.
+func (w *where) search(pairsColumn, query string, whole bool, columns ...string) {
 	for word := range strings.FieldsSeq(query) {
 		word = normal(word)
 		runes := []rune(word)
@@ -93,8 +95,10 @@ func (w *where) search(pairsColumn, query string, columns ...string) {
 		}
 		if len(runes) == 1 { // what begins with it
 			w.add(pairsColumn+" @@ ?::text::tsquery", term(beginning+word))
-			word = likeEscape.Replace(word)
-			w.anyLike(columns, word+"%", "%\n"+word+"%")
+			if !whole {
+				word = likeEscape.Replace(word)
+				w.anyLike(columns, word+"%", "%\n"+word+"%")
+			}
 			continue
 		}
 		terms := make([]string, len(runes)-1)
@@ -102,7 +106,9 @@ func (w *where) search(pairsColumn, query string, columns ...string) {
 			terms[i] = term(string(runes[i : i+2]))
 		}
 		w.add(pairsColumn+" @@ ?::text::tsquery", strings.Join(terms, " & "))
-		w.anyLike(columns, "%"+likeEscape.Replace(word)+"%")
+		if !whole || len(runes) > 2 {
+			w.anyLike(columns, "%"+likeEscape.Replace(word)+"%")
+		}
 	}
 }
 

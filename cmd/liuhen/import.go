@@ -89,7 +89,7 @@ func (p *program) importFiles(ctx context.Context, o intake.Options, files []str
 		fmt.Fprintln(p.errOut, p.pick("没有运行中的系统：只检查映射，不按规则判断。", "No system is running: rows are mapped, but not judged by the rules."))
 	}
 	began := time.Now()
-	bar := p.bar(-1, p.pick("导入", "import"), "B", true)
+	bar := p.bar(-1, p.pick("导入", "import"), "")
 	report, err := intake.Run(ctx, o, files, sink, func(at intake.Progress) {
 		bar.ChangeMax64(at.BytesTotal)
 		bar.Describe(fmt.Sprintf(p.pick("导入 %s：%s 行，%s 行/秒", "import %s: %s rows, %s rows/s"), at.File, grouped(at.Rows), grouped(int64(at.Rate))))

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/http"
 
-	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
 )
 
@@ -82,10 +81,12 @@ func (p *program) rebuild(ctx context.Context, models []string) error {
 	return nil
 }
 
+// followRebuild shows how far all models are together, until the report comes.
 func (p *program) followRebuild(lines *bufio.Scanner) (rebuildReport, error) {
 	lines.Buffer(nil, 16<<20)
-	var bar *progressbar.ProgressBar
-	doing := ""
+	bar := p.bar(-1, p.pick("重建", "rebuild"), "records")
+	defer func() { _ = bar.Exit() }() // drawing can fail; the rebuild goes on
+	reached := map[string]int64{}
 	for lines.Scan() {
 		var line rebuildLine
 		if err := json.Unmarshal(lines.Bytes(), &line); err != nil {
@@ -95,16 +96,16 @@ func (p *program) followRebuild(lines *bufio.Scanner) (rebuildReport, error) {
 		case line.Problem != nil:
 			return rebuildReport{}, line.Problem
 		case line.Report != nil:
-			if bar != nil {
-				_ = bar.Exit()
-			}
 			return *line.Report, nil
 		case line.Progress != nil:
-			if now := line.Progress.Phase + " " + line.Progress.Model; now != doing {
-				doing = now
-				bar = p.bar(line.Progress.Target, now, "records", false)
+			reached[line.Progress.Model] = line.Progress.Position
+			sum := int64(0)
+			for _, n := range reached {
+				sum += n
 			}
-			_ = bar.Set64(line.Progress.Position) // drawing it can fail; the rebuild goes on
+			bar.Describe(line.Progress.Phase + " " + line.Progress.Model)
+			bar.ChangeMax64(max(line.Progress.Target*int64(len(reached)), sum+1))
+			_ = bar.Set64(sum)
 		}
 	}
 	if err := lines.Err(); err != nil {
