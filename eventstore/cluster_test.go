@@ -3,7 +3,9 @@ package eventstore
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -18,11 +20,23 @@ func cluster(t *testing.T) []*natsserver.Server {
 	t.Helper()
 	var servers []*natsserver.Server
 	var routes []*url.URL
-	for i := range 3 {
+	var ports []int
+	for range 3 { // each must know the others' ports beforehand
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		routes = append(routes, &url.URL{Scheme: "nats", Host: l.Addr().String()})
+		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, port := range ports {
 		ns, err := natsserver.NewServer(&natsserver.Options{
 			ServerName: fmt.Sprint("n", i), Host: "127.0.0.1", Port: -1, NoSigs: true, NoLog: true,
 			JetStream: true, StoreDir: t.TempDir(), SyncAlways: true,
-			Cluster: natsserver.ClusterOpts{Name: "c", Host: "127.0.0.1", Port: -1},
+			Cluster: natsserver.ClusterOpts{Name: "c", Host: "127.0.0.1", Port: port},
 			Routes:  routes,
 		})
 		if err != nil {
@@ -30,12 +44,11 @@ func cluster(t *testing.T) []*natsserver.Server {
 		}
 		ns.Start()
 		t.Cleanup(func() { ns.Shutdown(); ns.WaitForShutdown() })
-		if !ns.ReadyForConnections(30 * time.Second) {
-			t.Fatal("a server of the cluster does not start")
-		}
 		servers = append(servers, ns)
-		if i == 0 {
-			routes = []*url.URL{{Scheme: "nats", Host: ns.ClusterAddr().String()}}
+	}
+	for _, ns := range servers {
+		if !ns.ReadyForConnections(30 * time.Second) {
+			t.Fatalf("server %s does not start", ns.Name())
 		}
 	}
 	eventually(t, 60*time.Second, "the cluster has a leader and three members", func() bool {
@@ -95,18 +108,19 @@ func TestReplicated(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, ns := range servers {
-		if ns.Name() == info.Cluster.Leader {
-			ns.Shutdown()
-		}
+	i := slices.IndexFunc(servers, func(ns *natsserver.Server) bool { return ns.Name() == info.Cluster.Leader })
+	if i < 0 {
+		t.Fatalf("the stream's leader is %q", info.Cluster.Leader)
 	}
+	servers[i].Shutdown()
+	servers[i].WaitForShutdown()
 	before := done.Load()
 	began := time.Now()
 	eventually(t, 60*time.Second, "it goes on without the leader", func() bool { return done.Load() > before+500 })
 	t.Logf("500 more within %s", time.Since(began).Round(time.Millisecond))
 	stopped.Store(true)
 	wg.Wait()
-	all := everything(t, Config{NATS: connect(t, strings.Join(urls, ",")), Volume: cfg.Volume, Logger: cfg.Logger})
+	all := everything(t, Config{NATS: connect(t, strings.Join(urls, ",")), Volume: cfg.Volume, Replicas: 3, Logger: cfg.Logger})
 	told.check(t, all)
 	inOrder(t, all)
 	st := s.Status()

@@ -103,7 +103,7 @@ func eventually(t testing.TB, d time.Duration, what string, cond func() bool) {
 func everything(t testing.TB, c Config) []Record {
 	t.Helper()
 	ctx := within(t, 60*time.Second)
-	s, err := Open(ctx, Config{Server: c.Server, NATS: c.NATS, Volume: c.Volume, Subjects: c.Subjects, Logger: c.Logger})
+	s, err := Open(ctx, Config{Server: c.Server, NATS: c.NATS, Volume: c.Volume, Replicas: c.Replicas, Subjects: c.Subjects, Logger: c.Logger})
 	if err != nil {
 		t.Fatal(err)
 	}

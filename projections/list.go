@@ -69,6 +69,7 @@ func (q question[T]) page(ctx context.Context, db querier, p Page) (List[T], err
 		left join lateral (`+q.inner()+`
 			limit `+strconv.Itoa(limit+1)+`
 		) t on true
+		where p.one
 		order by `+q.orderBy(), q.where.args...)
 	if err != nil {
 		return List[T]{}, err

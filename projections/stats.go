@@ -187,6 +187,7 @@ func (db *DB) Count(ctx context.Context, agencies []string) (Stats, error) {
 		select p.position, a.agency, a.procedure, a.act, a.records, a.opened, a.corrected, a.late, a.imported, a.findings
 		from stats_v1.position p
 		left join stats_v1.act a on cardinality($1::text[]) = 0 or a.agency = any($1)
+		where p.one
 		order by a.agency, a.procedure, a.act`, orEmpty(agencies))
 	if err != nil {
 		return Stats{}, fmt.Errorf("stats: %w", err)

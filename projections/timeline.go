@@ -133,6 +133,7 @@ func (db *DB) load(ctx context.Context, schema string, ids []domain.CaseID, befo
 				offset 0
 			) r
 		) on true
+		where p.one
 		order by r.position`, names, int64(before))
 	if err != nil {
 		return loaded{}, err

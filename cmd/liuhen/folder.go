@@ -103,8 +103,11 @@ func readAddress(dir string) (running, error) {
 		return running{}, err
 	}
 	var r running
-	if err := json.Unmarshal(text, &r); err != nil || r.Address == "" {
-		return running{}, fmt.Errorf("%s does not hold an address (%v)", path, err)
+	if err := json.Unmarshal(text, &r); err != nil {
+		return running{}, fmt.Errorf("%s: %w", path, err)
+	}
+	if r.Address == "" {
+		return running{}, fmt.Errorf("%s does not hold an address", path)
 	}
 	return r, nil
 }

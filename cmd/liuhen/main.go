@@ -99,8 +99,8 @@ DATA/liuhen.yaml, in this order of precedence; see "liuhen config --help".`,
 	root.SetErr(p.errOut)
 	root.PersistentFlags().BoolVar(&p.json, "json", false, "print JSON")
 	p.flags(root.PersistentFlags(), "data", "config", "lang")
-	for _, make := range commands {
-		root.AddCommand(make(p))
+	for _, command := range commands {
+		root.AddCommand(command(p))
 	}
 	root.InitDefaultCompletionCmd()
 	root.RunE = group
@@ -169,8 +169,9 @@ func (p *program) complain(err error) {
 		return
 	}
 	if p.json {
-		p.printJSON(p.errOut, map[string]string{"error": err.Error()})
-		return
+		if p.printJSON(p.errOut, map[string]string{"error": err.Error()}) == nil {
+			return
+		}
 	}
 	fmt.Fprintln(p.errOut, "liuhen: "+err.Error())
 }
