@@ -104,11 +104,13 @@ func (w *writer) commit(ctx context.Context, b *Batch) error {
 // is none.
 func (b *Batch) after(at uint64) *Batch {
 	switch {
-	case b.last <= at && len(b.Cases) == 0, b.last < at:
+	case b.first > b.last: // cases alone
+		return b
+	case b.last <= at:
 		return nil
 	case b.first > at+1:
 		panic(fmt.Sprintf("projections: batch from %d on a model at %d", b.first, at))
-	case b.first == at+1, b.last == at: // the latter: cases alone
+	case b.first == at+1:
 		return b
 	}
 	part := *b

@@ -44,7 +44,6 @@ func makeBigOffice(cases int) *office {
 	o := newOffice(fatal{})
 	random := rand.New(rand.NewPCG(1, 2))
 	type due struct {
-		at   time.Time
 		id   domain.CaseID
 		next int
 	}

@@ -92,7 +92,8 @@ func (db *DB) Slowest() uint64 {
 	return slowest
 }
 
-// poll is how often Wait looks itself, should nobody tell it.
+// poll is how often a position is read from the database, should nobody tell
+// it.
 const poll = 200 * time.Millisecond
 
 // Wait returns when the rows of a model hold everything up to a position, and
@@ -101,12 +102,12 @@ func (db *DB) Wait(ctx context.Context, model string, position uint64) (uint64, 
 	g := db.progress(model)
 	tick := time.NewTicker(poll)
 	defer tick.Stop()
-	for looked := false; ; looked = true {
+	for {
 		at, moved := g.watch()
 		if at >= position {
 			return at, nil
 		}
-		if !looked {
+		if g.mayLook() {
 			if _, err := db.look(ctx, g); err != nil {
 				return at, err
 			}
@@ -115,9 +116,6 @@ func (db *DB) Wait(ctx context.Context, model string, position uint64) (uint64, 
 		select {
 		case <-moved:
 		case <-tick.C:
-			if _, err := db.look(ctx, g); err != nil {
-				return at, err
-			}
 		case <-ctx.Done():
 			return at, fmt.Errorf("wait for %s to reach %d, it is at %d: %w", model, position, at, ctx.Err())
 		}
@@ -202,6 +200,19 @@ type progress struct {
 	state State
 	err   error
 	since time.Time
+	looks time.Time // when somebody who waits last read it from the database
+}
+
+// mayLook reports whether it is time to read the position from the database;
+// of many who wait one does.
+func (g *progress) mayLook() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if time.Since(g.looks) < poll {
+		return false
+	}
+	g.looks = time.Now()
+	return true
 }
 
 // advance notes a position. Positions may come in any order: an answer can

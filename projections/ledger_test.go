@@ -205,7 +205,7 @@ func TestEachStopsEarly(t *testing.T) {
 	}
 	wrong := errTest
 	for _, err := range db.EachLedger(t.Context(), LedgerFilter{}, func(uint64) error { return wrong }) {
-		if err != wrong { //nolint:errorlint // it must come back as it is
+		if err != wrong {
 			t.Errorf("got %v, want the error of the header", err)
 		}
 	}

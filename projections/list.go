@@ -120,7 +120,7 @@ func (q question[T]) all(ctx context.Context, db *DB, header func(position uint6
 					return err
 				}
 			}
-			rows, err := tx.Query(ctx, q.inner(), q.where.args...)
+			rows, err := tx.Query(ctx, q.inner(), q.where.args...) //nolint:sqlclosecheck // forEach closes them
 			if err != nil {
 				return err
 			}

@@ -17,7 +17,7 @@ import (
 
 const (
 	fillBatch  = 16_384 // records applied at once while filling
-	fillMemory = 50_000 // folded cases kept while filling
+	fillMemory = 32_768 // folded cases kept while filling
 	shown      = 20     // differences that a report shows of each table
 )
 
@@ -51,7 +51,8 @@ type ModelReport struct {
 	Rows        int64        `json:"rows"`     // made anew
 	Differences int64        `json:"differences"`
 	Examples    []Difference `json:"examples,omitempty"` // the first of each table
-	Seconds     float64      `json:"seconds"`            // from the start of the rebuild
+	Filled      float64      `json:"filled"`             // seconds from the start until rows and indexes were there; models are filled together
+	Seconds     float64      `json:"seconds"`            // from the start until it was read
 }
 
 // A Difference is a row that was not as it should be.
@@ -104,7 +105,7 @@ func rebuild(ctx context.Context, db *DB, store Store, models []Projection, tell
 			return err
 		}
 		for _, w := range writers {
-			m, err := replace(ctx, w, store, tell)
+			m, err := replace(ctx, w, store, began, tell)
 			if err != nil {
 				return fmt.Errorf("rebuild %s: %w", w.projection.Name, err)
 			}
@@ -269,7 +270,7 @@ func closeAll(writers []*writer) {
 
 // replace compares a filled model with the one that is read and puts it in
 // its place.
-func replace(ctx context.Context, w *writer, store Store, tell func(Progress)) (ModelReport, error) {
+func replace(ctx context.Context, w *writer, store Store, began time.Time, tell func(Progress)) (ModelReport, error) {
 	phase := func(name string) {
 		tell(Progress{Model: w.projection.Name, Phase: name, Position: w.at, Target: w.at})
 	}
@@ -278,6 +279,7 @@ func replace(ctx context.Context, w *writer, store Store, tell func(Progress)) (
 	if err := w.finish(ctx); err != nil {
 		return m, err
 	}
+	m.Filled = time.Since(began).Seconds()
 	phase("compare")
 	snapshot, err := w.snapshot(ctx, store)
 	if err != nil {

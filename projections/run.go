@@ -16,7 +16,7 @@ import (
 const (
 	maxBatch = 4096         // records applied at once
 	near     = 2 * maxBatch // behind the crew by no more than this, a model joins it
-	inMemory = 20_000       // folded cases kept for the crew
+	inMemory = 12_000       // folded cases kept for the crew
 
 	slowest  = 30 * time.Second // between two tries of what fails
 	yieldFor = 3 * time.Second  // how long another writer may rest before we write again

@@ -348,7 +348,26 @@ func (p *program) benchRebuild(ctx context.Context, o options, r *report) error 
 			return err
 		}
 		r.add("Rebuild", "rebuild of all read models, compared row by row and switched", "s", time.Since(began).Seconds(), nil)
-		r.Settings["rebuild report"] = strings.TrimSpace(string(out[max(0, len(out)-600):]))
+		var filled float64
+		var report struct {
+			Models []struct {
+				Model       string  `json:"model"`
+				Rows        int64   `json:"rows"`
+				Differences int64   `json:"differences"`
+				Filled      float64 `json:"filled"`
+			} `json:"models"`
+		}
+		if err := json.Unmarshal(out, &report); err != nil {
+			return fmt.Errorf("report of the rebuild: %w", err)
+		}
+		for _, m := range report.Models {
+			if m.Differences != 0 {
+				return fmt.Errorf("rebuild of %s: %d differences", m.Model, m.Differences)
+			}
+			r.Settings["rows of "+m.Model] = strconv.FormatInt(m.Rows, 10)
+			filled = max(filled, m.Filled)
+		}
+		r.add("Rebuild", "of that, filling all models beside the live ones, with their indexes", "s", filled, nil)
 	}
 	return nil
 }
@@ -362,21 +381,27 @@ func (p *program) memory() (rss, pg float64, err error) {
 	}
 	tree := []int{p.cmd.Process.Pid}
 	for len(tree) > 0 {
-		children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", tree[0], tree[0]))
-		if err == nil {
+		lists, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", tree[0]))
+		if err != nil {
+			return 0, 0, err
+		}
+		tree = tree[1:]
+		for _, list := range lists {
+			children, err := os.ReadFile(list)
+			if err != nil {
+				continue // a thread that has just ended has no children
+			}
 			for _, field := range strings.Fields(string(children)) {
 				pid, err := strconv.Atoi(field)
 				if err != nil {
 					return 0, 0, err
 				}
-				kb, err := procKB(pid, "smaps_rollup", "Pss")
-				if err == nil { // one that has just ended adds nothing
+				if kb, err := procKB(pid, "smaps_rollup", "Pss"); err == nil { // one that has just ended adds nothing
 					pg += kb
 				}
 				tree = append(tree, pid)
 			}
 		}
-		tree = tree[1:]
 	}
 	return rss / 1024, pg / 1024, nil
 }

@@ -90,7 +90,7 @@ func start() (*postgres.Server, error) {
 
 // held is never written to. It is closed when this process ends, and must not
 // be collected before.
-var held io.WriteCloser
+var held io.WriteCloser //nolint:unused // it is used by being there
 
 // sweepAfter leaves a shell behind that waits for the end of this process,
 // which closes its input, and then for that of the server, and removes the
