@@ -3,7 +3,6 @@ package projections
 import (
 	"context"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -11,9 +10,6 @@ import (
 	"sync"
 	"testing"
 	"time"
-
-	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"liuhen/domain"
 	"liuhen/internal/pgtest"
@@ -129,9 +125,15 @@ func BenchmarkRebuild(b *testing.B) {
 					if err != nil {
 						return err
 					}
-					took, n := copyRaw(b, pool, writers)
-					copied += took
-					rows = n
+					rows = 0
+					for _, w := range writers {
+						n, took, err := copyFrom(ctx, db, w.projection, w.schema)
+						if err != nil {
+							return err
+						}
+						rows += n
+						copied += took
+					}
 					return nil
 				})
 				if err != nil {
@@ -146,66 +148,6 @@ func BenchmarkRebuild(b *testing.B) {
 			b.ReportMetric(0, "ns/op")
 		})
 	}
-}
-
-// copyRaw copies the rows of filled tables, as bytes read before, into tables
-// of their kind with all their indexes.
-func copyRaw(b *testing.B, pool *pgxpool.Pool, writers []*writer) (time.Duration, int64) {
-	b.Helper()
-	ctx := b.Context()
-	conn, err := pool.Acquire(ctx)
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer conn.Release()
-	var took time.Duration
-	var rows int64
-	for _, w := range writers {
-		err := pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
-			return create(ctx, tx, w.projection, w.projection.schema()+"_raw", true)
-		})
-		if err != nil {
-			b.Fatal(err)
-		}
-		all, err := tables(ctx, pool, w.schema)
-		if err != nil {
-			b.Fatal(err)
-		}
-		for _, t := range all {
-			var data chunks
-			if _, err := conn.Conn().PgConn().CopyTo(ctx, &data, "copy (select * from "+w.schema+"."+t.name+" order by 1) to stdout (format binary)"); err != nil {
-				b.Fatal(err)
-			}
-			began := time.Now()
-			tag, err := conn.Conn().PgConn().CopyFrom(ctx, &data, "copy "+w.projection.schema()+"_raw."+t.name+" from stdin (format binary)")
-			if err != nil {
-				b.Fatal(err)
-			}
-			took += time.Since(began)
-			rows += tag.RowsAffected()
-		}
-		if err := drop(ctx, pool, w.projection.schema()+"_raw"); err != nil {
-			b.Fatal(err)
-		}
-	}
-	return took, rows
-}
-
-// chunks is a buffer that is written once and read once.
-type chunks struct {
-	data []byte
-	read int
-}
-
-func (c *chunks) Write(p []byte) (int, error) { c.data = append(c.data, p...); return len(p), nil }
-
-func (c *chunks) Read(p []byte) (int, error) {
-	if c.read == len(c.data) {
-		return 0, io.EOF
-	}
-	n := copy(p, c.data[c.read:])
-	c.read += n
-	return n, nil
 }
 
 // BenchmarkFollow measures the models together on a stream that is there

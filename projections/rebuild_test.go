@@ -296,6 +296,17 @@ func TestNewVersion(t *testing.T) {
 	}
 }
 
+func TestCopyRows(t *testing.T) {
+	_, db, _ := corrected(t)
+	rows, took, err := CopyRows(t.Context(), db, "timeline")
+	if err != nil || rows != 6 || took <= 0 { // five records and a correction
+		t.Errorf("copied %d rows in %s, %v; want 6", rows, took, err)
+	}
+	if there, err := exists(t.Context(), db.pool, "timeline_v1_raw"); there || err != nil {
+		t.Errorf("the copy is there afterwards: %v, %v", there, err)
+	}
+}
+
 // TestFillEmpty begins with a long record and empty tables.
 func TestFillEmpty(t *testing.T) {
 	before := far

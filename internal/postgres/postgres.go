@@ -57,7 +57,7 @@ var settings = map[string]string{
 	"work_mem":             "16MB",
 	"maintenance_work_mem": "256MB",
 	"max_wal_size":         "4GB",
-	"checkpoint_timeout":   "15min",
+	"checkpoint_timeout":   "3min",
 	"random_page_cost":     "1.1", // no spinning disks
 	"jit":                  "off", // compiling costs more than our short questions
 	"timezone":             "UTC",
