@@ -898,7 +898,7 @@ func TestABrokenCSVIsNotWhole(t *testing.T) {
 	o.filed("C-1")
 	srv := httptest.NewServer(breaking{o.handler})
 	defer srv.Close()
-	req, err := http.NewRequestWithContext(t.Context(), "GET", srv.URL+"/v1/ledger?format=csv", nil)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, srv.URL+"/v1/ledger?format=csv", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"liuhen/domain/calendar"
 	"liuhen/domain/rulebook"
@@ -125,12 +126,9 @@ func inert(s string) string {
 	if strings.HasPrefix(s, "\t") || strings.HasPrefix(s, "\r") || strings.HasPrefix(s, "\n") {
 		return "'" + s
 	}
-	first := strings.TrimLeft(s, " \u00a0\u3000")
-	for _, c := range first {
-		if strings.ContainsRune("=+-@\t\r\n＝＋－＠", c) {
-			return "'" + s
-		}
-		break
+	first, _ := utf8.DecodeRuneInString(strings.TrimLeft(s, " \u00a0\u3000"))
+	if strings.ContainsRune("=+-@\t\r\n＝＋－＠", first) {
+		return "'" + s
 	}
 	return s
 }

@@ -93,7 +93,7 @@ func (s *server) around(mux *http.ServeMux) http.Handler {
 
 // panicked answers for a handler that panicked, where that is still possible.
 func (s *server) panicked(out *response, r *http.Request, fault any) {
-	if fault == http.ErrAbortHandler { //nolint:errorlint // compared as net/http does
+	if fault == http.ErrAbortHandler { // compared as net/http does
 		panic(fault)
 	}
 	s.Logger.ErrorContext(r.Context(), "panic in a handler", "request", requestID(r.Context()), "panic", fault, "stack", string(debug.Stack()))
@@ -193,7 +193,7 @@ func strict(ctx context.Context, rawQuery string) *Problem {
 	}
 	var wrong []FieldError
 	for name, given := range values {
-		message := rulebook.Text{}
+		var message rulebook.Text
 		switch {
 		case len(given) > 1:
 			message = text("只能给一次", "is given more than once")

@@ -151,7 +151,7 @@ func (s *Server) free() (int64, error) {
 	if err := syscall.Statfs(s.dir, &st); err != nil {
 		return 0, fmt.Errorf("free space under %s: %w", s.dir, err)
 	}
-	return int64(st.Bavail) * int64(st.Bsize), nil
+	return int64(st.Bavail) * st.Bsize, nil
 }
 
 // room returns ErrFull where the reserve is touched.

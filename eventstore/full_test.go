@@ -36,7 +36,7 @@ func ballast(t *testing.T, dir string, leave int64) (remove func()) {
 		t.Fatal(err)
 	}
 	name := filepath.Join(dir, "ballast")
-	if n := int64(st.Bavail)*int64(st.Bsize) - leave; n > 0 {
+	if n := int64(st.Bavail)*st.Bsize - leave; n > 0 {
 		err := os.WriteFile(name, make([]byte, n), 0o600)
 		if err != nil && !(leave == 0 && errors.Is(err, syscall.ENOSPC)) { // the server took some of it first: full as well
 			t.Error(err)

@@ -189,7 +189,7 @@ func (b *natsBook) read(ctx context.Context) (term, uint64, error) {
 	}
 	var t term
 	if err := json.Unmarshal(e.Value(), &t); err != nil {
-		return term{}, e.Revision(), nil // what no one can read no one holds
+		return term{}, e.Revision(), nil //nolint:nilerr // what no one can read no one holds
 	}
 	return t, e.Revision(), nil
 }

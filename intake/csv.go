@@ -116,7 +116,7 @@ func (r *csvRows) header(m *Mapping, cols *columns, limits Limits) error {
 			name = fmt.Sprintf("column %d", i+1)
 		}
 		if at, ok := cols.index[name]; ok {
-			return r.fail(rec.line, fmt.Errorf("two columns are called %q: the %d. and the %d.", name, at+1, i+1))
+			return r.fail(rec.line, fmt.Errorf("two columns are called %q: number %d and number %d", name, at+1, i+1))
 		}
 		cols.add(name)
 	}

@@ -56,7 +56,7 @@ func openJournal(folder, source string, s *source, m *Mapping) (*journal, error)
 	}
 	kept := journal{path: j.path}
 	if json.Unmarshal(data, &kept) != nil || kept.Digest != j.Digest || kept.Mapping != j.Mapping || kept.Source != j.Source || kept.Rows < 0 {
-		return j, nil // not ours or damaged: begin again, which doubles nothing
+		return j, nil //nolint:nilerr // not ours or damaged: begin again, which doubles nothing
 	}
 	kept.File = s.name
 	return &kept, nil

@@ -312,7 +312,7 @@ func (f *yamlFile) delimiter(at [2]int, s string) rune {
 }
 
 // column allows the short form of a rule: just the name of its column.
-func (f *yamlFile) column(n ast.Node, what string, into *string) bool {
+func column(n ast.Node, into *string) bool {
 	if s, ok := scalar(n); ok && !isNull(n) && s != "" {
 		*into = s
 		return true
@@ -321,7 +321,7 @@ func (f *yamlFile) column(n ast.Node, what string, into *string) bool {
 }
 
 func (f *yamlFile) caseRule(c *caseRule, n ast.Node) {
-	if f.column(n, "case", &c.column) {
+	if column(n, &c.column) {
 		return
 	}
 	found := f.keys(n, "case", map[string]func(ast.Node){
@@ -363,7 +363,7 @@ func (f *yamlFile) need(n ast.Node, what string, found map[string][2]int, keys .
 }
 
 func (f *yamlFile) actRule(a *actRule, n ast.Node) {
-	if f.column(n, "act", &a.column) {
+	if column(n, &a.column) {
 		a.unknown = "keep"
 		return
 	}
@@ -435,7 +435,7 @@ func (f *yamlFile) timeRule(t *timeRule, n ast.Node, withColumn bool) {
 }
 
 func (f *yamlFile) officerRule(o *officerRule, n ast.Node) {
-	if f.column(n, "officer", &o.column) {
+	if column(n, &o.column) {
 		return
 	}
 	found := f.keys(n, "officer", map[string]func(ast.Node){
@@ -470,7 +470,7 @@ func (f *yamlFile) fieldRule(m *Mapping, e entry) fieldRule {
 	if !fieldName.MatchString(e.key) {
 		f.failAt(e.at, "fields: %q is no field name; lower-case letters, digits and _ are allowed, a letter first", e.key)
 	}
-	if f.column(e.value, what, &r.column) {
+	if column(e.value, &r.column) {
 		return r
 	}
 	timeSeen := false
@@ -491,9 +491,7 @@ func (f *yamlFile) fieldRule(m *Mapping, e entry) fieldRule {
 		"time":       func(n ast.Node) { timeSeen = true; f.timeRule(&r.time, n, false) },
 	})
 	has := func(key string) bool { _, ok := found[key]; return ok }
-	clash := func(key, format string, args ...any) {
-		f.failAt(found[key], what+": "+format, args...)
-	}
+	clash := func(key, why string) { f.failAt(found[key], "%s: %s", what, why) }
 	if has("column") == has("value") {
 		f.fail(e.value, "%s: expected either column or value", what)
 	}

@@ -12,6 +12,7 @@ type ID string
 // A Sex is what an identity number says of its holder.
 type Sex string
 
+// The two that an identity number can say.
 const (
 	Male   Sex = "male"
 	Female Sex = "female"

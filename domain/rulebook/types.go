@@ -37,6 +37,7 @@ const (
 // A Verdict says what a rule does when it is broken.
 type Verdict string
 
+// What a broken rule asks for.
 const (
 	Refuse Verdict = "refuse" // an act with a legal effect is refused; a fact is flagged
 	Flag   Verdict = "flag"   // the act is recorded and the finding stands beside it

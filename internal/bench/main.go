@@ -9,10 +9,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime/pprof"
 	"slices"
 	"strings"
 	"syscall"
@@ -28,6 +30,7 @@ type options struct {
 	mapping string
 	cold    int
 	binary  string
+	profile string
 }
 
 func main() {
@@ -41,15 +44,32 @@ func main() {
 	flag.StringVar(&o.mapping, "mapping", "intake/mappings/traffic-fine-csv.yaml", "its mapping file")
 	flag.IntVar(&o.cold, "cold", 2_000_000, "records in the stream under the cold cases")
 	flag.StringVar(&o.binary, "binary", "bin/liuhen", "the built program, for the part 'program'")
+	flag.StringVar(&o.profile, "cpuprofile", "", "write a CPU profile of the parts that run in this process")
 	flag.Parse()
 	o.only = strings.Split(only, ",")
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, o); err != nil {
+	if err := profiled(ctx, o); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
+}
+
+func profiled(ctx context.Context, o options) (err error) {
+	if o.profile == "" {
+		return run(ctx, o)
+	}
+	f, err := os.Create(o.profile)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	if err := pprof.StartCPUProfile(f); err != nil {
+		return err
+	}
+	defer pprof.StopCPUProfile()
+	return run(ctx, o)
 }
 
 func run(ctx context.Context, o options) error {

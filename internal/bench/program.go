@@ -418,7 +418,7 @@ func diskUse(dir string) (mib float64, err error) {
 		}
 		info, err := d.Info()
 		if err != nil {
-			return nil // it has gone since
+			return nil //nolint:nilerr // it has gone since
 		}
 		mib += float64(info.Size()) / (1 << 20)
 		return nil
