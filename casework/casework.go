@@ -249,8 +249,12 @@ func (d *Desk) unfold(id domain.CaseID, records []domain.Recorded, through uint6
 	return d.catchUp(id, seen{c: c, at: eventstore.Position(through)})
 }
 
-// loadStored folds a case from the store itself.
+// loadStored folds a case from the store itself: from its memory, where that
+// reaches back to the beginning.
 func (d *Desk) loadStored(ctx context.Context, id domain.CaseID) (seen, error) {
+	if s, ok, err := d.catchUp(id, seen{}); ok || err != nil {
+		return s, err
+	}
 	records, through, err := d.store.Load(ctx, string(id))
 	if err != nil {
 		return seen{}, err

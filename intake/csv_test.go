@@ -73,7 +73,7 @@ func TestCSVFaults(t *testing.T) {
 		{name: "empty", text: "", want: "f.csv:1: is empty"},
 		{name: "no such column", text: "id,what\n", want: `f.csv:1: there is no column "when", which mapping t needs; there are id, what`},
 		{name: "wrong delimiter", text: "id;what;when\n", want: "there are id;what;when; is the delimiter right?"},
-		{name: "column twice", text: "id,what,when,what\n", want: `f.csv:1: two columns are called "what": the 2. and the 4.`},
+		{name: "column twice", text: "id,what,when,what\n", want: `f.csv:1: two columns are called "what": number 2 and number 4`},
 		{name: "column too much", text: "id,what,when,more\n", want: `f.csv:1: the column "more" is not in mapping t`},
 		{name: "quote left open", text: "id,what,when\n" + good + "y,\"A,2024-01-02\n" + good, rows: 1,
 			want: "f.csv:3: a quote that is opened in this row is not closed properly by line 4"},

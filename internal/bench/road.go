@@ -30,9 +30,12 @@ type office struct {
 	db    *projections.DB
 	desk  *casework.Desk
 	close func()
+
+	following bool
 }
 
-func openOffice(ctx context.Context) (*office, error) {
+// Without following there are no read models: cases come from memory alone.
+func openOffice(ctx context.Context, following bool) (*office, error) {
 	dir, err := os.MkdirTemp("", "liuhen-bench")
 	if err != nil {
 		return nil, err
@@ -65,11 +68,15 @@ func openOffice(ctx context.Context) (*office, error) {
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	g, running := errgroup.WithContext(running)
 	g.Go(func() error { return store.Run(running) })
-	g.Go(func() error { return projections.RunAll(running, db, store, quiet, projections.All...) })
-	g.Go(func() error { return release(running, db, store) })
+	var cases casework.Cases
+	if following {
+		cases = db
+		g.Go(func() error { return projections.RunAll(running, db, store, quiet, projections.All...) })
+		g.Go(func() error { return release(running, db, store) })
+	}
 	return &office{
-		dir: dir, store: store, db: db,
-		desk: casework.New(book, store, db, casework.Options{}),
+		dir: dir, store: store, db: db, following: following,
+		desk: casework.New(book, store, cases, casework.Options{}),
 		close: func() {
 			stop()
 			_ = g.Wait()
@@ -166,7 +173,7 @@ func (o *office) openCases(ctx context.Context, prefix string, n int) error {
 // settle waits until the read models have come to the end.
 func (o *office) settle(ctx context.Context) error {
 	last, err := o.store.Last(ctx)
-	if err != nil {
+	if err != nil || !o.following {
 		return err
 	}
 	return o.db.WaitAll(ctx, uint64(last))
@@ -174,14 +181,29 @@ func (o *office) settle(ctx context.Context) error {
 
 const manyCases = 20_000
 
+// benchRoad measures the road as far as the receipt, alone and with the read
+// models following on the same cores.
 func benchRoad(ctx context.Context, o options, r *report) error {
-	off, err := openOffice(ctx)
+	for _, following := range []bool{false, true} {
+		if err := benchRoadOf(ctx, o, r, following); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func benchRoadOf(ctx context.Context, o options, r *report, following bool) error {
+	off, err := openOffice(ctx, following)
 	if err != nil {
 		return err
 	}
 	defer off.close()
 	if err := off.openCases(ctx, "案-", manyCases); err != nil {
 		return err
+	}
+	with := ""
+	if following {
+		with = ", read models following"
 	}
 	for round := range o.rounds {
 		for _, level := range []struct {
@@ -195,7 +217,7 @@ func benchRoad(ctx context.Context, o options, r *report) error {
 			if err != nil {
 				return err
 			}
-			r.add("The road: acts judged, checked and on disk", fmt.Sprintf("acts, %d in flight over %d cases, read models following", level.n, manyCases), "acts/s", rate, lat).
+			r.add("The road: acts judged, checked and on disk", fmt.Sprintf("acts, %d in flight over %d cases%s", level.n, manyCases, with), "acts/s", rate, lat).
 				beside(rawSingle, level.want)
 			if err := off.settle(ctx); err != nil {
 				return err
@@ -208,7 +230,7 @@ func benchRoad(ctx context.Context, o options, r *report) error {
 // benchCold sets acts on cases that lie untouched since the beginning of a
 // long stream beside acts on fresh ones.
 func benchCold(ctx context.Context, o options, r *report) error {
-	off, err := openOffice(ctx)
+	off, err := openOffice(ctx, true)
 	if err != nil {
 		return err
 	}
