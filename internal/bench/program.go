@@ -348,13 +348,11 @@ func (p *program) benchRebuild(ctx context.Context, o options, r *report) error 
 			return err
 		}
 		r.add("Rebuild", "rebuild of all read models, compared row by row and switched", "s", time.Since(began).Seconds(), nil)
-		var filled float64
 		var report struct {
 			Models []struct {
 				Model       string  `json:"model"`
 				Rows        int64   `json:"rows"`
 				Differences int64   `json:"differences"`
-				Filled      float64 `json:"filled"`
 			} `json:"models"`
 		}
 		if err := json.Unmarshal(out, &report); err != nil {
@@ -365,9 +363,7 @@ func (p *program) benchRebuild(ctx context.Context, o options, r *report) error 
 				return fmt.Errorf("rebuild of %s: %d differences", m.Model, m.Differences)
 			}
 			r.Settings["rows of "+m.Model] = strconv.FormatInt(m.Rows, 10)
-			filled = max(filled, m.Filled)
 		}
-		r.add("Rebuild", "of that, filling all models beside the live ones, with their indexes", "s", filled, nil)
 	}
 	return nil
 }
