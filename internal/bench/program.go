@@ -350,9 +350,9 @@ func (p *program) benchRebuild(ctx context.Context, o options, r *report) error 
 		r.add("Rebuild", "rebuild of all read models, compared row by row and switched", "s", time.Since(began).Seconds(), nil)
 		var report struct {
 			Models []struct {
-				Model       string  `json:"model"`
-				Rows        int64   `json:"rows"`
-				Differences int64   `json:"differences"`
+				Model       string `json:"model"`
+				Rows        int64  `json:"rows"`
+				Differences int64  `json:"differences"`
 			} `json:"models"`
 		}
 		if err := json.Unmarshal(out, &report); err != nil {
