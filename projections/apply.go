@@ -85,7 +85,7 @@ func (w *writer) commit(ctx context.Context, b *Batch) error {
 			with moved as (
 				update position
 				set position = $2
-				where position = $1
+				where position = $1 and not closed
 				returning position
 			)
 			select pg_notify('`+channel+`', $3::text || ' ' || position)

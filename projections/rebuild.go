@@ -392,8 +392,10 @@ func (w *writer) snapshot(ctx context.Context, store Store) (pgx.Tx, error) {
 }
 
 // take puts the new schema in the place of the one that is read, in one
-// transaction. Statements under way finish in the old one; whoever was about
-// to write to it finds its position gone, and looks anew.
+// transaction. Statements under way finish in the old one, which says to them
+// what it always said: a statement can have found its tables before the switch
+// and see the rows as they are after it. Whoever was about to write to the old one
+// finds it closed, and looks anew.
 func (w *writer) take(ctx context.Context, store Store) error {
 	if err := w.approach(ctx, store); err != nil {
 		return err
@@ -404,7 +406,7 @@ func (w *writer) take(ctx context.Context, store Store) error {
 			return err
 		}
 		_, err := tx.Exec(ctx, `
-			update `+live+`.position set position = -1;
+			update `+live+`.position set closed = true;
 			alter schema `+live+` rename to `+live+old+`;
 			alter schema `+w.schema+` rename to `+live)
 		return err

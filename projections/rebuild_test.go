@@ -204,6 +204,43 @@ func TestRebuildUnderWay(t *testing.T) {
 	}
 }
 
+// TestReplaced reads the tables that were replaced, as a statement does that
+// found them just before the switch: they answer as before, and take nothing more.
+func TestReplaced(t *testing.T) {
+	o := newOffice(t)
+	db, stop := o.run(pgtest.New(t))
+	o.file("K-1", "甲")
+	o.settle(db)
+	stop()
+	ctx := t.Context()
+	writers, err := fill(ctx, db, o.tape, []Projection{stats}, 1, func(Progress) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeAll(writers)
+	if err := writers[0].take(ctx, o.tape); err != nil {
+		t.Fatal(err)
+	}
+	replaced := stats.schema() + old
+	if at, err := readPosition(ctx, db.pool, replaced); at != 1 || err != nil {
+		t.Errorf("the replaced tables are at %d, %v; want 1", at, err)
+	}
+	w, err := db.openWriter(ctx, stats, replaced)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.close()
+	o.file("K-2", "乙")
+	records, _, _ := o.tape.look()
+	b, err := newFolder(db, o.tape, maxBatch, stats).prepare(ctx, records[1:], false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.apply(ctx, b); !errors.Is(err, errFenced) {
+		t.Errorf("writing to the replaced tables gives %v, want %v", err, errFenced)
+	}
+}
+
 // TestRebuildWithoutLive rebuilds while nobody keeps the models.
 func TestRebuildWithoutLive(t *testing.T) {
 	o := newOffice(t)

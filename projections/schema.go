@@ -54,7 +54,8 @@ func create(ctx context.Context, tx pgx.Tx, p Projection, schema string, indexes
 		set local search_path to ` + schema + `;
 		create table position (
 			one      boolean primary key default true check (one), -- there is one row
-			position bigint  not null
+			position bigint  not null,
+			closed   boolean not null default false -- replaced: a late reader may still read it, nobody may write
 		);
 		insert into position (position) values (0);` + p.Schema + ";"
 	if indexes {
