@@ -288,10 +288,17 @@ func (w *writer) stored(group []*entry, n int) []*entry {
 		w.s.count.appended.Add(int64(len(group[k].data)))
 	}
 	if k > 0 {
-		w.s.tail.commit(group[:k], w.end)
-		w.finished <- group[:k:k]
+		w.commitTail(group[:k], w.end)
+		finish(group[:k], nil)
 	}
 	return group[k:]
+}
+
+// commitTail tells the tail what is on the disk.
+func (w *writer) commitTail(group []*entry, end Position) {
+	if err := w.s.tail.commit(group, end); err != nil {
+		w.s.incident("identity", err.Error())
+	}
 }
 
 // readBack looks what stands in the stream after the expected end: how many

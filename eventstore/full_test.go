@@ -115,6 +115,9 @@ func TestDiskFull(t *testing.T) {
 						data := fmt.Sprintf("%d/%d %020000d", w, n, 0)
 						p, err := s.Append(within(t, 30*time.Second), fmt.Sprint("enf.a.w.", w), s.Status().Last, []byte(data))
 						told.note(data, p, err)
+						if err == nil {
+							err = s.Wait(within(t, 30*time.Second), p) // so that the next goes on from there
+						}
 						switch {
 						case errors.Is(err, ErrFull):
 							refused++

@@ -256,6 +256,9 @@ func must(t testing.TB, s *Store, stream string, after Position, data ...string)
 	if err != nil {
 		t.Fatalf("append %v to %s after %d: %v", data, stream, after, err)
 	}
+	if err := s.Wait(within(t, 20*time.Second), p); err != nil {
+		t.Fatal(err)
+	}
 	return p
 }
 

@@ -266,8 +266,8 @@ func (s *Store) currentRole() (role, <-chan struct{}) {
 // It returns ErrConflict if something has been written since;
 // Since on this process then finds it.
 //
-// When it returns without an error the records are on the disk, and Since on
-// this process finds them (on a process that does not write: after Wait).
+// When it returns without an error the records are on the disk. Since finds
+// them after Wait: they are read back a moment later.
 //
 // A failed Append may have been stored all the same: with ErrUnknown, and with
 // the error of ctx when it ended at the wrong moment (then both are wrapped).
@@ -320,6 +320,8 @@ func (s *Store) showConflict(ctx context.Context, err error) {
 		at = c.at
 	} else if r := (*remote)(nil); errors.As(err, &r) && r.kind == ErrConflict {
 		at = r.at
+	} else {
+		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()

@@ -35,6 +35,9 @@ func TestAppendAndRead(t *testing.T) {
 	if err != nil || p4 != 4 {
 		t.Fatalf("other stream: position %d, %v", p4, err)
 	}
+	if err := store.Wait(ctx, p4); err != nil {
+		t.Fatal(err)
+	}
 	recs, through, ok := store.Since("enf.a.p.1", 1)
 	if !ok || through != 4 || fmt.Sprint(texts(recs)) != "[two three]" {
 		t.Fatalf("since 1: %v through %d ok %v", texts(recs), through, ok)
@@ -85,6 +88,9 @@ func TestOneNameIsOneStream(t *testing.T) {
 	}
 	if _, err := store.Append(ctx, "enf.c.r.C-1", 1, []byte("stale")); !errors.Is(err, eventstore.ErrConflict) {
 		t.Errorf("an append after 1 to a name that was written to at 3: %v, want ErrConflict", err)
+	}
+	if err := store.Wait(ctx, 3); err != nil {
+		t.Fatal(err)
 	}
 	recs, _, ok := store.Since("C-1", 0)
 	if !ok || fmt.Sprint(texts(recs)) != "[one three]" {

@@ -3,6 +3,7 @@ package eventstore
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -23,7 +24,8 @@ type tail struct {
 	base     Position            // what stands at or before base is not here
 	kept     []kept              // kept[i] stands at base+1+i
 	heads    map[string]Position // the last record of each stream in kept
-	ahead    map[string]Position // the same for records committed but not yet read back
+	ahead    map[string]Position // the same for records committed but not yet read back …
+	sent     map[Position]sent   // … and what they are
 	limit    Position            // nothing after it is shown; open when this process does not write
 	released Position            // readers hold everything up to here
 	bytes    int64               // the size of kept
@@ -42,6 +44,20 @@ type kept struct {
 	tag  uint64
 }
 
+// sent is what the writer has sent to a position.
+type sent struct {
+	stream string
+	data   []byte
+}
+
+// same compares what was read back with what was sent.
+func (w sent) same(k *kept) error {
+	if k.Stream != w.stream || !bytes.Equal(k.Data, w.data) {
+		return fmt.Errorf("%w: at position %d stands something else than was written there", ErrNotWhole, k.Position)
+	}
+	return nil
+}
+
 // size is about what a record takes in memory: its data, the struct, its share of the maps.
 func (k *kept) size() int64 { return int64(len(k.Data)) + 160 }
 
@@ -50,7 +66,7 @@ const open = Position(math.MaxUint64) // the tail's limit when this process does
 func newTail(start Position, margin int, maxBytes int64) *tail {
 	return &tail{
 		base: start, released: start, limit: open,
-		heads: map[string]Position{}, ahead: map[string]Position{},
+		heads: map[string]Position{}, ahead: map[string]Position{}, sent: map[Position]sent{},
 		margin: margin, maxBytes: maxBytes,
 		changed: make(chan struct{}),
 	}
@@ -83,6 +99,12 @@ func (t *tail) append(recs []kept) error {
 	for _, k := range recs {
 		if want := t.received() + 1; k.Position != want {
 			return fmt.Errorf("%w: position %d follows %d", ErrNotWhole, k.Position, want-1)
+		}
+		if w, ok := t.sent[k.Position]; ok {
+			delete(t.sent, k.Position)
+			if err := w.same(&k); err != nil {
+				return err
+			}
 		}
 		name := nameOf(k.Stream)
 		if p, ok := t.heads[name]; ok {
@@ -150,35 +172,20 @@ func (t *tail) gate(last Position) Position {
 	return t.limit
 }
 
-// verify compares what was read back with what was sent.
-func (t *tail) verify(entries []*entry) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for _, e := range entries {
-		for i, d := range e.data {
-			p := e.last - Position(len(e.data)-1-i)
-			if p <= t.base || p > t.received() {
-				continue
-			}
-			if k := &t.kept[p-t.base-1]; k.Stream != e.stream || !bytes.Equal(k.Data, d) {
-				return fmt.Errorf("%w: at position %d stands something else than was written there", ErrNotWhole, p)
-			}
-		}
-	}
-	return nil
-}
-
 // ungate ends the writer's time: what is read is shown.
 func (t *tail) ungate() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.limit = open
 	clear(t.ahead)
+	clear(t.sent)
 	t.wake()
 }
 
 // commit tells the tail that what the entries hold is on the disk, up to last.
-func (t *tail) commit(entries []*entry, last Position) {
+// What has been read back already is compared at once, the rest when it is. It
+// fails with ErrNotWhole.
+func (t *tail) commit(entries []*entry, last Position) (err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	received := t.received()
@@ -186,11 +193,21 @@ func (t *tail) commit(entries []*entry, last Position) {
 		if e.last > received {
 			t.ahead[nameOf(e.stream)] = e.last
 		}
+		for i, d := range e.data {
+			w := sent{e.stream, d}
+			switch p := e.last - Position(len(e.data)-1-i); {
+			case p > received:
+				t.sent[p] = w
+			case p > t.base:
+				err = errors.Join(err, w.same(&t.kept[p-t.base-1]))
+			}
+		}
 	}
 	if t.limit != open && last > t.limit {
 		t.limit = last
 	}
 	t.wake()
+	return err
 }
 
 // since returns the records of a stream after a position, in order, and the

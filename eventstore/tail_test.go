@@ -227,3 +227,32 @@ func TestSmallTail(t *testing.T) {
 		}
 	}
 }
+
+// What is read back must be what was sent, whichever of the two comes first.
+func TestReadBack(t *testing.T) {
+	read := func(data string) []kept {
+		return []kept{{Record: Record{Stream: "enf.a.p.1", Position: 1, Data: []byte(data)}}}
+	}
+	sent := []*entry{{stream: "enf.a.p.1", data: bytesOf("one"), last: 1}}
+	for _, data := range []string{"one", "two"} {
+		want := map[string]error{"one": nil, "two": ErrNotWhole}[data]
+
+		acknowledged := newTail(0, 10, 1<<20)
+		if err := acknowledged.commit(sent, 1); err != nil {
+			t.Fatal(err)
+		}
+		if err := acknowledged.append(read(data)); !errors.Is(err, want) {
+			t.Errorf("reading %q back after the acknowledgement: %v, want %v", data, err, want)
+		}
+		early := newTail(0, 10, 1<<20)
+		if err := early.append(read(data)); err != nil {
+			t.Fatal(err)
+		}
+		if err := early.commit(sent, 1); !errors.Is(err, want) {
+			t.Errorf("reading %q back before the acknowledgement: %v, want %v", data, err, want)
+		}
+		if len(acknowledged.sent)+len(early.sent) != 0 {
+			t.Error("what was read back is still waited for")
+		}
+	}
+}

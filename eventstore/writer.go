@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/nats-io/nats.go"
 )
@@ -52,7 +51,6 @@ type writer struct {
 	kick     chan struct{} // something is in the queue
 	stopping chan struct{} // closed by stop
 	stopOnce sync.Once
-	finished chan []*entry // stored, to be answered when read back
 
 	// Owned by run.
 	end      Position // where the stream ends: what the next message expects
@@ -63,7 +61,7 @@ type writer struct {
 func newWriter(s *Store) *writer {
 	return &writer{
 		s: s, wire: s.wire, maxGroup: maxGroup,
-		kick: make(chan struct{}, 1), stopping: make(chan struct{}), finished: make(chan []*entry, 64),
+		kick: make(chan struct{}, 1), stopping: make(chan struct{}),
 	}
 }
 
@@ -97,11 +95,6 @@ func (w *writer) run(ctx context.Context, ready func()) error {
 	}
 	w.end = w.s.tail.gate(w.end)
 	defer w.s.tail.ungate()
-
-	var answering sync.WaitGroup
-	answering.Go(w.answer)
-	defer answering.Wait()
-	defer close(w.finished)
 
 	ready()
 	w.s.logger.Info("this process writes", "holder", w.s.cfg.Holder, "end", w.end)
@@ -299,27 +292,8 @@ func (w *writer) foreign(end Position) {
 	w.s.count.foreign.Add(1)
 	w.s.logger.Warn("the stream was written to by another, or late", "expected", w.end, "end", end)
 	w.end = end
-	w.s.tail.commit(nil, end)
+	w.commitTail(nil, end)
 	w.s.look()
-}
-
-// answer tells the callers of stored entries, as soon as their records have
-// been read back, so that whoever asks Since next finds them. If reading lags
-// they are told all the same.
-func (w *writer) answer() {
-	for group := range w.finished {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-		err := w.s.tail.waitShown(ctx, group[len(group)-1].last)
-		cancel()
-		if err == nil {
-			if err := w.s.tail.verify(group); err != nil {
-				w.s.incident("identity", err.Error())
-			}
-		} else {
-			w.s.logger.Warn("reading back lags", "position", group[len(group)-1].last)
-		}
-		finish(group, nil)
-	}
 }
 
 func finish(group []*entry, err error) {

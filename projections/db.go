@@ -20,6 +20,7 @@ type DB struct {
 	pool   *pgxpool.Pool
 	book   *rulebook.Book
 	models map[string]*progress // by name; the map does not change
+	hurry  chan struct{}        // somebody waits for a position
 }
 
 // Open prepares the tables of every model, empty where they were missing.
@@ -29,7 +30,7 @@ func Open(ctx context.Context, pool *pgxpool.Pool, book *rulebook.Book) (*DB, er
 }
 
 func open(ctx context.Context, pool *pgxpool.Pool, book *rulebook.Book, models []Projection) (*DB, error) {
-	db := &DB{pool: pool, book: book, models: make(map[string]*progress, len(models))}
+	db := &DB{pool: pool, book: book, models: make(map[string]*progress, len(models)), hurry: make(chan struct{}, 1)}
 	for _, p := range models {
 		at, err := ensure(ctx, pool, p)
 		if err != nil {
@@ -113,6 +114,10 @@ func (db *DB) Wait(ctx context.Context, model string, position uint64) (uint64, 
 			}
 			continue
 		}
+		select { // those who keep the models need not gather more
+		case db.hurry <- struct{}{}:
+		default:
+		}
 		select {
 		case <-moved:
 		case <-tick.C:
@@ -133,6 +138,17 @@ func (db *DB) WaitAll(ctx context.Context, position uint64) error {
 		}
 	}
 	return nil
+}
+
+// rest pauses, unless somebody waits for a position.
+func (db *DB) rest(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-db.hurry:
+	case <-ctx.Done():
+	}
 }
 
 // look reads a model's position from its schema.
