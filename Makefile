@@ -64,6 +64,12 @@ lint: bin/golangci-lint ## golangci-lint with .golangci.yml, gofmt
 bin/golangci-lint:
 	GOBIN=$(CURDIR)/bin go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
 
+.PHONY: docs
+docs: build ## make docs/law and docs/DUTIES.md from the law
+	@rm -rf docs/law
+	$(BIN) law print docs/law
+	$(BIN) law duties > docs/DUTIES.md
+
 .PHONY: clean
 clean: ## remove what was built; data folders stay
 	rm -rf bin bench.json

@@ -811,6 +811,21 @@ func TestProcedures(t *testing.T) {
 	if len(p.Acts) != 5 || len(p.Rules) < 4 || p.Acts[0].Fields[0].Name != "party" {
 		t.Errorf("procedure = %+v", p)
 	}
+	var schemas struct {
+		Acts map[string]struct {
+			Type       string
+			Properties map[string]struct{ Title string }
+		}
+	}
+	o.get(o.public, "/v1/procedures/visit/schemas").is(200).into(&schemas)
+	first := schemas.Acts[p.Acts[0].Name]
+	if len(schemas.Acts) != 5 || first.Type != "object" || first.Properties["party"].Title != p.Acts[0].Fields[0].Title.ZH {
+		t.Errorf("schemas = %+v", schemas)
+	}
+	if flow := o.get(o.public, "/v1/procedures/visit/flow").is(200); !strings.HasPrefix(string(flow.body), "<svg") || flow.header.Get("Content-Type") != "image/svg+xml" {
+		t.Errorf("flow chart = %.80s, %s", flow.body, flow.header.Get("Content-Type"))
+	}
+	o.get(o.public, "/v1/procedures/nothing/flow").problem(404, "not-found")
 	o.get(o.public, "/v1/procedures/nothing").problem(404, "not-found")
 	o.get(o.public, "/v1/procedures/visit?edition=2001-01-01").problem(404, "not-found")
 }
@@ -824,7 +839,7 @@ func TestOpenAPI(t *testing.T) {
 		Components struct{ Schemas map[string]json.RawMessage }
 	}
 	a.into(&doc)
-	if doc.OpenAPI != "3.1.0" || len(doc.Paths) != 18 {
+	if doc.OpenAPI != "3.1.0" || len(doc.Paths) != 20 {
 		t.Errorf("OpenAPI %s with %d paths", doc.OpenAPI, len(doc.Paths))
 	}
 	for _, ref := range strings.Split(string(a.body), `"$ref":"`)[1:] {

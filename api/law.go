@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"context"
 
 	"liuhen/domain/calendar"
@@ -55,6 +56,12 @@ type procedureOutput struct {
 // procedure returns a procedure whole: stages, acts with their fields and
 // documents, rules with their articles.
 func (s *server) procedure(ctx context.Context, in *procedureInput) (*procedureOutput, error) {
+	p, err := s.lawOf(ctx, in)
+	return &procedureOutput{Body: p}, err
+}
+
+// lawOf is the procedure that is asked for.
+func (s *server) lawOf(ctx context.Context, in *procedureInput) (*rulebook.Procedure, error) {
 	if err := s.allow(ctx, identity.ReadLaw, identity.TheSystem()); err != nil {
 		return nil, err
 	}
@@ -65,5 +72,45 @@ func (s *server) procedure(ctx context.Context, in *procedureInput) (*procedureO
 	if !ok {
 		return nil, problem(ctx, "not-found", "没有该程序或该版本", "there is no such procedure or edition")
 	}
-	return &procedureOutput{Body: p}, nil
+	return p, nil
+}
+
+type schemasOutput struct {
+	Body struct {
+		Procedure string                    `json:"procedure"`
+		Edition   calendar.Date             `json:"edition"`
+		Acts      map[string]map[string]any `json:"acts" doc:"By act: a JSON Schema (draft 2020-12) of its fields"`
+	}
+}
+
+// schemas returns what the fields of each act may hold.
+func (s *server) schemas(ctx context.Context, in *procedureInput) (*schemasOutput, error) {
+	p, err := s.lawOf(ctx, in)
+	if err != nil {
+		return nil, err
+	}
+	out := &schemasOutput{}
+	out.Body.Procedure, out.Body.Edition, out.Body.Acts = p.Name, p.Edition, make(map[string]map[string]any, len(p.Acts))
+	for _, a := range p.Acts {
+		out.Body.Acts[a.Name] = a.Schema(langOf(ctx))
+	}
+	return out, nil
+}
+
+type flowOutput struct {
+	ContentType string `header:"Content-Type"`
+	Body        []byte
+}
+
+// flow draws a procedure.
+func (s *server) flow(ctx context.Context, in *procedureInput) (*flowOutput, error) {
+	p, err := s.lawOf(ctx, in)
+	if err != nil {
+		return nil, err
+	}
+	var svg bytes.Buffer
+	if err := rulebook.Flow(&svg, p, langOf(ctx)); err != nil {
+		return nil, err
+	}
+	return &flowOutput{ContentType: "image/svg+xml", Body: svg.Bytes()}, nil
 }

@@ -42,6 +42,8 @@ func (s *server) routes(mux *http.ServeMux) {
 
 	add(s, "GET /v1/procedures", "list-procedures", law, "The procedures in all their editions", s.procedures)
 	add(s, "GET /v1/procedures/{name}", "read-procedure", law, "A procedure: stages, acts with their fields, rules", s.procedure)
+	add(s, "GET /v1/procedures/{name}/schemas", "read-schemas", law, "What the fields of each act may hold, as JSON Schemas", s.schemas)
+	add(s, "GET /v1/procedures/{name}/flow", "draw-procedure", law, "The flow chart of a procedure", s.flow, drawing)
 
 	add(s, "POST /v1/rebuilds", "rebuild", running, "Fill read models anew and compare", s.rebuild, body(maxSmall), streamed)
 	add(s, "POST /v1/tokens", "issue-token", running, "Make a token; it is shown this once", s.issue, created, body(maxSmall))
@@ -132,6 +134,14 @@ func positionDocumented() map[string]*huma.Param {
 	return map[string]*huma.Param{positionHeader: {
 		Description: "The answer holds everything up to this position", Schema: &huma.Schema{Type: huma.TypeString},
 	}}
+}
+
+// drawing documents a picture.
+func drawing(_ *server, op *huma.Operation) {
+	op.Responses["200"] = &huma.Response{
+		Description: "The chart",
+		Content:     map[string]*huma.MediaType{"image/svg+xml": {Schema: &huma.Schema{Type: huma.TypeString}}},
+	}
 }
 
 // verbatim documents stored bytes.

@@ -5,35 +5,35 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"sync"
 
+	"liuhen/internal/gather"
 	"liuhen/projections"
 )
 
 // perGroup is how many looks are kept with one append at most.
 const perGroup = 500
 
-// A Trail keeps who looked at what. It groups without a timer: the looks that
-// come while an append is under way are kept together by the next one. So a
-// quiet office pays one append a look and a busy one hardly more in all.
+// A Trail keeps who looked at what, as many looks with one append as come
+// while the one before is under way: a quiet office pays one append a look, a
+// busy one hardly more in all.
 type Trail struct {
-	keep func(ctx context.Context, data [][]byte) error
-
-	mu      sync.Mutex // guards what follows
-	waiting []waitingLook
-	running bool
-}
-
-type waitingLook struct {
-	data []byte
-	done chan error // with room for one
+	looks gather.Group[*[]byte, struct{}] // by address: two equal looks are two
 }
 
 // NewTrail returns a trail that keeps looks by keep, which must have them on
 // disk when it returns nil, all or none, and which is called from one
 // goroutine at a time.
 func NewTrail(keep func(ctx context.Context, data [][]byte) error) *Trail {
-	return &Trail{keep: keep}
+	return &Trail{looks: gather.Group[*[]byte, struct{}]{
+		Max: perGroup,
+		Do: func(ctx context.Context, looks []*[]byte) (map[*[]byte]struct{}, error) {
+			data := make([][]byte, len(looks))
+			for i, l := range looks {
+				data[i] = *l
+			}
+			return nil, keep(ctx, data)
+		},
+	}}
 }
 
 // A Look is one reading of personal data as it is kept. Beside what the read
@@ -59,47 +59,9 @@ func (t *Trail) Looked(ctx context.Context, l Look) error {
 	if err := enc.Encode(l); err != nil {
 		return fmt.Errorf("access trail: %w", err)
 	}
-	w := waitingLook{data: bytes.TrimSuffix(buf.Bytes(), []byte("\n")), done: make(chan error, 1)}
-	t.mu.Lock()
-	t.waiting = append(t.waiting, w)
-	lead := !t.running
-	t.running = true
-	t.mu.Unlock()
-	if lead {
-		go t.run(context.WithoutCancel(ctx))
+	data := bytes.TrimSuffix(buf.Bytes(), []byte("\n"))
+	if _, _, err := t.looks.Get(ctx, &data); err != nil {
+		return fmt.Errorf("access trail: %w", err)
 	}
-	select {
-	case err := <-w.done:
-		if err != nil {
-			return fmt.Errorf("access trail: %w", err)
-		}
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("access trail: %w", ctx.Err())
-	}
-}
-
-// run keeps what waits until nothing does. It ends by itself: it waits for
-// nothing but keep.
-func (t *Trail) run(ctx context.Context) {
-	for {
-		t.mu.Lock()
-		group := t.waiting[:min(len(t.waiting), perGroup)]
-		t.waiting = t.waiting[len(group):]
-		if len(group) == 0 {
-			t.waiting, t.running = nil, false
-			t.mu.Unlock()
-			return
-		}
-		t.mu.Unlock()
-
-		data := make([][]byte, len(group))
-		for i, w := range group {
-			data[i] = w.data
-		}
-		err := t.keep(ctx, data)
-		for _, w := range group {
-			w.done <- err
-		}
-	}
+	return nil
 }

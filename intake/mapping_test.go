@@ -26,7 +26,7 @@ func TestMappingMistakes(t *testing.T) {
 		{"two documents", smallMapping + "---\na: 1\n", "m.yaml:8:1: one document a file"},
 		{"anchor", smallMapping + "ignore: &x [a]\n", "m.yaml:7:9: anchor is not allowed here"},
 		{"unknown key", smallMapping + "colour: red\n", `m.yaml:7:1: mapping file: unknown key "colour", expected one of act, agency,`},
-		{"twice", smallMapping + "act: b\n", "m.yaml:7:1: YAML: mapping key \"act\" already defined"},
+		{"twice", smallMapping + "act: b\n", "m.yaml:7:1: mapping file: \"act\" stands twice"},
 		{"missing key", strings.Replace(smallMapping, "case: id\n", "", 1), "m.yaml:1:1: the key case is missing"},
 		{"bad format", strings.Replace(smallMapping, "csv", "xlsx", 1), `m.yaml:2:9: format: expected one of csv, xes, found "xlsx"`},
 		{"encoding of XES", strings.Replace(smallMapping, "csv", "xes", 1) + "encoding: big5\n", "m.yaml:7:1: encoding is for CSV"},

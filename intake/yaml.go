@@ -1,23 +1,18 @@
 package intake
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/goccy/go-yaml/ast"
-	"github.com/goccy/go-yaml/parser"
-	"github.com/goccy/go-yaml/token"
+
+	"liuhen/domain/yamlfile"
 )
 
-// Bounds on a mapping file, so that a hostile one cannot exhaust the parser.
-const (
-	maxMapping      = 256 << 10 // bytes
-	maxMappingLine  = 10_000    // bytes of one line
-	maxMappingDepth = 12        // mappings and lists inside each other
-)
+// bounds on a mapping file.
+var bounds = yamlfile.Bounds{Bytes: 256 << 10, Line: 10_000, Brackets: 100, Depth: 12}
 
 // A MappingError is one mistake in a mapping file, with its place.
 type MappingError struct {
@@ -56,156 +51,27 @@ func (f *yamlFile) failAt(at [2]int, format string, args ...any) {
 	f.errs = append(f.errs, MappingError{File: f.name, Line: max(at[0], 1), Column: max(at[1], 1), Message: fmt.Sprintf(format, args...)})
 }
 
-// place is the line and column where a node begins; of a mapping, those of its
-// first key.
+// place is where a node begins.
 func place(n ast.Node) [2]int {
-	switch m := n.(type) {
-	case nil:
-		return [2]int{1, 1}
-	case *ast.MappingNode:
-		if !m.IsFlowStyle && len(m.Values) > 0 {
-			return place(m.Values[0].Key)
-		}
-	case *ast.MappingValueNode:
-		return place(m.Key)
-	}
-	return tokenPlace(n.GetToken())
+	p := yamlfile.At(n)
+	return [2]int{p.Line, p.Column}
 }
 
-func tokenPlace(t *token.Token) [2]int {
-	if t == nil || t.Position == nil {
-		return [2]int{1, 1}
-	}
-	return [2]int{max(t.Position.Line, 1), max(t.Position.Column, 1)}
-}
-
-// parse reads the one document of a file. It does not panic, whatever the
-// bytes, and returns nil after a mistake.
-func (f *yamlFile) parse(data []byte) (root ast.Node) {
-	if line, why := tooWild(data); why != "" {
-		f.failAt([2]int{line, 1}, "%s", why)
-		return nil
-	}
-	defer func() {
-		if p := recover(); p != nil { // the parser is not ours; a bug of it is an unreadable file
-			root = nil
-			f.failAt([2]int{1, 1}, "cannot be read as YAML: %v", p)
-		}
-	}()
-	file, err := parser.ParseBytes(data, 0)
-	var syntax interface {
-		GetToken() *token.Token
-		GetMessage() string
-	}
+// parse reads the one document of a file and returns nil after a mistake.
+func (f *yamlFile) parse(data []byte) ast.Node {
+	root, wrong := yamlfile.Parse(data, bounds)
 	switch {
-	case errors.As(err, &syntax):
-		f.failAt(tokenPlace(syntax.GetToken()), "YAML: %s", syntax.GetMessage())
-		return nil
-	case err != nil:
-		f.failAt([2]int{1, 1}, "YAML: %v", err)
-		return nil
-	}
-	for _, doc := range file.Docs {
-		switch {
-		case doc.Body == nil:
-		case root != nil:
-			f.fail(doc.Body, "one document a file, this is the second")
-			return nil
-		default:
-			root = doc.Body
-		}
-	}
-	if root == nil {
+	case wrong != nil:
+		f.failAt([2]int{wrong.Line, wrong.Column}, "%s", wrong.Message)
+	case root == nil:
 		f.failAt([2]int{1, 1}, "the file is empty, expected a mapping")
-		return nil
-	}
-	if !f.plain(root, 0) {
-		return nil
 	}
 	return root
 }
 
-// tooWild looks at the raw bytes for what would make a parser recurse or run
-// without bound.
-func tooWild(data []byte) (line int, why string) {
-	if len(data) > maxMapping {
-		return 1, fmt.Sprintf("has %d bytes, the limit is %d", len(data), maxMapping)
-	}
-	line, start, open := 1, 0, 0
-	for i, b := range data {
-		switch b {
-		case '\n':
-			line, start = line+1, i+1
-		case '[', '{':
-			open++
-		case ']', '}':
-			open = max(open-1, 0)
-		}
-		if open > 100 {
-			return line, "too many open brackets"
-		}
-		if i-start > maxMappingLine {
-			return line, fmt.Sprintf("the line has more than %d bytes", maxMappingLine)
-		}
-	}
-	return 0, ""
-}
+func scalar(n ast.Node) (string, bool) { return yamlfile.Scalar(n) }
 
-// plain reports whether a node holds only mappings, lists and scalars: no
-// anchors, aliases or tags.
-func (f *yamlFile) plain(n ast.Node, depth int) bool {
-	if depth > maxMappingDepth {
-		f.fail(n, "more than %d levels deep", maxMappingDepth)
-		return false
-	}
-	switch n := n.(type) {
-	case *ast.MappingNode:
-		for _, v := range n.Values {
-			if !f.plain(v, depth) {
-				return false
-			}
-		}
-		return true
-	case *ast.MappingValueNode:
-		if _, ok := scalar(n.Key); !ok {
-			f.fail(n.Key, "a key must be a plain word")
-			return false
-		}
-		return f.plain(n.Value, depth+1)
-	case *ast.SequenceNode:
-		for _, v := range n.Values {
-			if !f.plain(v, depth+1) {
-				return false
-			}
-		}
-		return true
-	case nil:
-		return true
-	}
-	if _, ok := scalar(n); !ok {
-		f.fail(n, "%s is not allowed here: write the value out", strings.ToLower(n.Type().String()))
-		return false
-	}
-	return true
-}
-
-// scalar returns the text of a scalar as it is written: 007 stays 007.
-func scalar(n ast.Node) (string, bool) {
-	switch n := n.(type) {
-	case *ast.StringNode:
-		return n.Value, true
-	case *ast.LiteralNode:
-		return n.Value.Value, true
-	case *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode, *ast.InfinityNode, *ast.NanNode, *ast.NullNode:
-		return n.GetToken().Value, true
-	}
-	return "", false
-}
-
-func isNull(n ast.Node) bool {
-	_, null := n.(*ast.NullNode)
-	return n == nil || null
-}
+func isNull(n ast.Node) bool { return yamlfile.IsNull(n) }
 
 // entry is one key of a mapping with its value.
 type entry struct {
@@ -224,7 +90,7 @@ func (f *yamlFile) entries(n ast.Node, what string) []entry {
 	var out []entry
 	for it := m.MapRange(); it.Next(); {
 		key, _ := scalar(it.Key())
-		e := entry{key: key, at: tokenPlace(it.Key().GetToken()), value: it.Value()}
+		e := entry{key: key, at: place(it.Key()), value: it.Value()}
 		if slices.ContainsFunc(out, func(o entry) bool { return o.key == key }) {
 			f.failAt(e.at, "%s: %q stands twice", what, key)
 			continue

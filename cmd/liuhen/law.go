@@ -29,7 +29,7 @@ Read and check the law as the program has it. No running system is needed. With
 		Args: cobra.ArbitraryArgs,
 		RunE: group,
 	}
-	c.AddCommand(lawShowCommand(p), lawCheckCommand(p), lawTestCommand(p), lawDateCommand(p))
+	c.AddCommand(lawShowCommand(p), lawCheckCommand(p), lawTestCommand(p), lawCoverageCommand(p), lawFlowCommand(p), lawDiffCommand(p), lawPrintCommand(p), lawDutiesCommand(p), lawDateCommand(p))
 	return c
 }
 
@@ -252,6 +252,133 @@ func (p *program) printLawTest(results []rulebook.ExampleResult) error {
 	}
 	if len(failed) > 0 {
 		return fmt.Errorf("%d examples fail", len(failed))
+	}
+	return nil
+}
+
+func lawFlowCommand(p *program) *cobra.Command {
+	var edition string
+	c := &cobra.Command{
+		Use:   "flow PROCEDURE",
+		Short: "画程序的执法流程图（SVG）· Draw a procedure's flow chart (SVG)",
+		Long: `画程序的执法流程图，供事前公示：各阶段及其行为、起算的期限、阶段之间的去向。
+Draw a procedure's flow chart for the publication that is due before the act: the
+stages with their acts, the limits that these start, and the ways between stages.`,
+		Example: `  liuhen law flow penalty-ordinary > penalty-ordinary.svg
+  liuhen law flow permit --lang en > permit.svg`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			book, err := p.book()
+			if err != nil {
+				return err
+			}
+			law, err := procedureOf(book, args[0], edition)
+			if err != nil {
+				return err
+			}
+			return rulebook.Flow(p.out, law, p.config.Lang)
+		},
+	}
+	c.Flags().StringVar(&edition, "edition", "", "the edition of a day, such as 2021-07-15 (default: the newest)")
+	p.flags(c.Flags(), "law")
+	return c
+}
+
+func lawDiffCommand(p *program) *cobra.Command {
+	c := &cobra.Command{
+		Use:   "diff PROCEDURE EDITION EDITION",
+		Short: "用文字说明两个版本之间的变化 · Say in words what changed between two editions",
+		Long: `用文字说明一个程序两个版本之间的变化：阶段、行为、文书、字段、规则。
+Say in words what changed from one edition of a procedure to another: stages, acts,
+documents, fields, rules. With --law DIR an agency's own editions are compared too.`,
+		Example: `  liuhen law diff penalty-ordinary 2021-07-15 2026-03-01 --law /etc/liuhen/law`,
+		Args:    cobra.ExactArgs(3),
+		RunE: func(_ *cobra.Command, args []string) error {
+			book, err := p.book()
+			if err != nil {
+				return err
+			}
+			var editions [2]*rulebook.Procedure
+			for i := range editions {
+				if editions[i], err = procedureOf(book, args[0], args[1+i]); err != nil {
+					return err
+				}
+			}
+			changes := rulebook.Diff(editions[0], editions[1])
+			if p.json {
+				return p.printJSON(p.out, map[string]any{"changes": append([]rulebook.Change{}, changes...)})
+			}
+			for _, change := range changes {
+				fmt.Fprintln(p.out, change.Says.In(p.config.Lang))
+			}
+			p.say("%d 处变化。", "%d changes.", len(changes))
+			return nil
+		},
+	}
+	p.flags(c.Flags(), "law")
+	return c
+}
+
+func lawCoverageCommand(p *program) *cobra.Command {
+	c := &cobra.Command{
+		Use:   "coverage",
+		Short: "逐号列出每条规则在哪个程序、多少例 · Say of each numbered rule where it is",
+		Long: `逐号列出每条规则：在哪些程序里、运行了多少例；未收录的，说明理由。
+Go through the numbered rules (R-001 to R-120): which procedures have each, how
+many of its examples ran, and why one is left out. Exit code 1 if a rule is
+missing without a reason or an example does not come out as written.`,
+		Example: `  liuhen law coverage
+  liuhen law coverage --json`,
+		Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			book, err := p.book()
+			if err != nil {
+				return err
+			}
+			return p.printCoverage(book.Coverage(rulebook.RunExamples(book)))
+		},
+	}
+	p.flags(c.Flags(), "law")
+	return c
+}
+
+func (p *program) printCoverage(all []rulebook.Coverage) error {
+	type line struct {
+		rulebook.Coverage
+		LeftOut string `json:"left_out"` // in the language asked for; empty: it is there
+	}
+	lines := make([]line, len(all))
+	missing, leftOut, examples := 0, 0, 0
+	t := table{
+		head:  []string{p.pick("规则", "RULE"), p.pick("例", "EXAMPLES"), p.pick("程序", "PROCEDURES")},
+		right: []int{1},
+	}
+	for i, c := range all {
+		lines[i] = line{c, c.LeftOut.In(p.config.Lang)}
+		examples += c.Examples
+		where := strings.Join(c.Procedures, " ")
+		switch {
+		case c.Missing() || c.Failed > 0:
+			missing++
+			where = p.pick("缺 ", "missing ") + where
+		case lines[i].LeftOut != "":
+			leftOut++
+			where = p.pick("不由规则引擎判断：", "not judged by the law engine: ") + lines[i].LeftOut
+		}
+		t.add(c.Rule, fmt.Sprint(c.Examples), where)
+	}
+	if p.json {
+		if err := p.printJSON(p.out, lines); err != nil {
+			return err
+		}
+	} else {
+		if err := t.write(p.out); err != nil {
+			return err
+		}
+		p.say("%d 条规则，%d 例，%d 条另有去处，%d 条缺。", "%d rules, %d examples, %d kept elsewhere, %d missing.", len(all), examples, leftOut, missing)
+	}
+	if missing > 0 {
+		return fmt.Errorf("%d rules are missing or have examples that fail", missing)
 	}
 	return nil
 }

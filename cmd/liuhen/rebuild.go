@@ -48,6 +48,7 @@ type rebuildReport struct {
 		Rows        int64             `json:"rows"`
 		Differences int64             `json:"differences"`
 		Examples    []json.RawMessage `json:"examples,omitempty"`
+		Filled      float64           `json:"filled"`
 		Seconds     float64           `json:"seconds"`
 	} `json:"models"`
 }

@@ -8,3 +8,9 @@ import "embed"
 //
 //go:embed *.yaml
 var Files embed.FS
+
+// Duties says, sentence by sentence of a real bureau's annual report, which
+// procedures and acts carry the duties stated there.
+//
+//go:embed duties/report-2022.yaml
+var Duties []byte

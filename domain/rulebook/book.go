@@ -37,6 +37,8 @@ type Book struct {
 	parameters []*Parameter
 	codes      map[string]*CodeTable
 	cal        *calendar.Calendar
+	numbered   []string        // ids of rules, see Coverage
+	leftOut    map[string]Text // by id
 }
 
 // Procedure returns the newest edition of a procedure.
@@ -105,6 +107,7 @@ type Procedure struct {
 	Title     Text          `json:"title"`
 	Basis     string        `json:"basis,omitempty"`
 	Retention string        `json:"retention,omitempty"`
+	Dossier   *Dossier      `json:"dossier,omitempty"`
 	Open      bool          `json:"open,omitempty"` // accepts any act and any field, for logs of other systems
 	Stages    []Stage       `json:"stages,omitempty"`
 	Acts      []*Act        `json:"acts,omitempty"`
@@ -192,6 +195,7 @@ type Act struct {
 	From      []string   `json:"from,omitempty"`     // stages in which it is done; empty: any
 	To        string     `json:"to,omitempty"`       // stage that it leads to; empty: the case stays
 	Recording Recording  `json:"recording,omitempty"`
+	Publicity *Publicity `json:"publicity,omitempty"`
 	Documents []Document `json:"documents,omitempty"`
 	Fields    []Field    `json:"fields,omitempty"`
 
@@ -218,6 +222,23 @@ type Document struct {
 	Required bool   `json:"required,omitempty"` // its absence is a finding
 	Volume   string `json:"volume,omitempty"`   // main 正卷 or side 副卷
 	External bool   `json:"external,omitempty"` // it goes to the party
+
+	States []string `json:"states,omitempty"` // fields of the act that it must state
+}
+
+// A Dossier is the order of a procedure's documents in the file, by their
+// kinds: what is in it goes to the archive in this order (law.md 4.8).
+type Dossier struct {
+	Main []string `json:"main"`           // 正卷
+	Side []string `json:"side,omitempty"` // 副卷, which the party and the public do not see
+}
+
+// Publicity is the duty to publish what came of an act (行政处罚法 48, 国办发〔2018〕118号).
+type Publicity struct {
+	Within string `json:"within"` // a limit, or param.<name>
+	Basis  string `json:"basis,omitempty"`
+
+	limit limitRef
 }
 
 // A Field is one thing that is written down with an act.

@@ -53,6 +53,10 @@ func (x *explaining) procedure() {
 		fmt.Sprintf("%s (%s, edition of %s)", p.Title.In("en"), p.Name, p.Edition)))
 	x.item(0, "依据", "Basis", p.Basis)
 	x.item(0, "保管", "Retention", p.Retention)
+	if d := p.Dossier; d != nil {
+		x.item(0, "正卷顺序", "Order of the main volume", strings.Join(d.Main, x.say("、", ", ")))
+		x.item(0, "副卷顺序", "Order of the side volume", strings.Join(d.Side, x.say("、", ", ")))
+	}
 	if p.Open {
 		x.line(0, "%s", x.say("开放程序：接受任何行为和字段", "Open: any act and any field is accepted"))
 	}
@@ -115,8 +119,11 @@ func (x *explaining) act(a *Act) {
 		x.item(1, "记录", "Recording", x.say("文字，音像视需要", "in writing, audio-visual as needed"))
 	default: // the law asks for none
 	}
+	if d := a.Publicity; d != nil {
+		x.item(1, "公示", "Published", x.say("结果在 "+d.limit.in("zh", x.p.params)+" 内公开", "the result within "+d.limit.in("en", x.p.params))+x.inBrackets(nonEmpty(d.Basis)))
+	}
 	for _, d := range a.Documents {
-		x.document(d)
+		x.document(a, d)
 	}
 	for i := range a.Fields {
 		x.field(1, &a.Fields[i])
@@ -143,7 +150,7 @@ func (x *explaining) stages(names []string) string {
 	return strings.Join(out, x.say("、", ", "))
 }
 
-func (x *explaining) document(d Document) {
+func (x *explaining) document(a *Act, d Document) {
 	name := "《" + d.Kind + "》"
 	if x.lang == "en" && d.EN != "" {
 		name = d.EN + " " + name
@@ -161,7 +168,26 @@ func (x *explaining) document(d Document) {
 	if d.External {
 		notes = append(notes, x.say("对外", "goes to the party"))
 	}
+	if len(d.States) > 0 {
+		notes = append(notes, x.say("载明 ", "states ")+strings.Join(x.fieldNames(a, d.States), x.say("、", ", ")))
+	}
 	x.item(1, "文书", "Document", name+x.inBrackets(notes))
+}
+
+func (x *explaining) fieldNames(a *Act, names []string) []string {
+	out := make([]string, len(names))
+	for i, n := range names {
+		f, _ := a.Field(n) // looked at when it was read
+		out[i] = f.Title.In(x.lang)
+	}
+	return out
+}
+
+func nonEmpty(s string) []string {
+	if s == "" {
+		return nil
+	}
+	return []string{s}
 }
 
 func (x *explaining) inBrackets(notes []string) string {

@@ -4,6 +4,7 @@ import (
 	"io/fs"
 	"maps"
 	"path"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -11,6 +12,7 @@ import (
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
 	"github.com/goccy/go-yaml/ast"
+	"golang.org/x/sync/errgroup"
 
 	"liuhen/domain/calendar"
 )
@@ -38,6 +40,7 @@ func LoadWith(cal *calendar.Calendar, fsys ...fs.FS) (*Book, error) {
 		l.catalogue()
 		l.procedures()
 		l.rules()
+		l.readNumbered()
 	}
 	if len(l.errs) > 0 {
 		l.sortErrors()
@@ -59,6 +62,8 @@ type loader struct {
 	compiler *compiler
 	all      []*Procedure
 	byName   map[string][]*Procedure
+	numbered []string        // see Coverage
+	leftOut  map[string]Text // by id
 	source   map[*Procedure]*file
 	examples []pendingExamples
 
@@ -74,8 +79,12 @@ type file struct {
 	at        map[string]pos
 }
 
-// readAll reads the files of one file system in the order of their names.
+// readAll reads the files of one file system in the order of their names. They
+// are parsed on all processors, for that is half of the work of loading.
 func (l *loader) readAll(fsys fs.FS, agency bool) {
+	var files []*file
+	var parsing errgroup.Group
+	parsing.SetLimit(runtime.GOMAXPROCS(0))
 	err := fs.WalkDir(fsys, ".", func(name string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -87,34 +96,42 @@ func (l *loader) readAll(fsys fs.FS, agency bool) {
 		if err != nil {
 			return err
 		}
-		l.readFile(name, data, agency)
+		f := &file{
+			reader: &reader{file: name, agency: agency, errs: new(Errors)},
+			nodes:  map[string]ast.Node{},
+		}
+		files = append(files, f)
+		parsing.Go(func() error {
+			f.root = f.parse(data)
+			return nil
+		})
 		return nil
 	})
 	if err != nil {
 		l.errs = append(l.errs, Error{File: ".", Line: 1, Column: 1, Message: err.Error()})
 	}
+	_ = parsing.Wait() // mistakes are in the files
+	for _, f := range files {
+		l.errs = append(l.errs, *f.errs...)
+		l.unreadable = l.unreadable || len(*f.errs) > 0
+		f.errs = &l.errs
+		if f.root != nil {
+			l.readFile(f)
+		}
+	}
 }
 
-func (l *loader) readFile(name string, data []byte, agency bool) {
-	f := &file{
-		reader: &reader{file: name, agency: agency, errs: &l.errs},
-		nodes:  map[string]ast.Node{},
-	}
-	before := len(l.errs)
-	f.root = f.parse(data)
-	l.unreadable = l.unreadable || len(l.errs) > before
-	if f.root == nil {
-		return
-	}
+// readFile sorts what a file has by its top keys.
+func (l *loader) readFile(f *file) {
 	keep := func(key string) func(ast.Node) { return func(n ast.Node) { f.nodes[key] = n } }
 	known := map[string]func(ast.Node){}
-	for _, k := range []string{"codes", "types", "parameters", "rules"} {
+	for _, k := range []string{"codes", "types", "parameters", "rules", "numbered", "left_out"} {
 		known[k] = keep(k)
 	}
 	for _, e := range f.entries(f.root, "file") {
 		if e.key == "procedure" {
 			f.procedure = e.value
-			for _, k := range []string{"procedure", "edition", "name", "basis", "retention", "open", "stages", "acts"} {
+			for _, k := range []string{"procedure", "edition", "name", "basis", "retention", "dossier", "open", "stages", "acts"} {
 				known[k] = keep(k)
 			}
 			name, _ := scalar(e.value)
@@ -300,7 +317,7 @@ func (l *loader) sortErrors() {
 }
 
 func (l *loader) book() *Book {
-	b := &Book{byName: l.byName, codes: l.shared.codes, cal: l.cal}
+	b := &Book{byName: l.byName, codes: l.shared.codes, cal: l.cal, numbered: l.numbered, leftOut: l.leftOut}
 	for _, name := range slices.Sorted(maps.Keys(l.byName)) {
 		b.procedures = append(b.procedures, l.byName[name]...)
 	}

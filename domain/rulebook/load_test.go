@@ -54,13 +54,13 @@ func golden(t *testing.T, file, got string) {
 func TestUnreadableFiles(t *testing.T) {
 	for _, tt := range []struct{ name, text, want string }{
 		{"not YAML", "procedure: demo\n  edition: [\n", "a.yaml:1:12: YAML: "},
-		{"two documents", "codes: {}\n---\ncodes: {}\n", "a.yaml:3:1: one document a file, found 2"},
+		{"two documents", "codes: {}\n---\ncodes: {}\n", "a.yaml:3:1: one document a file, this is the second"},
 		{"an anchor", "codes: &x {}\n", "a.yaml:1:8: anchor is not allowed here: write the value out"},
 		{"a tag", "codes: !!map {}\n", "a.yaml:1:8: tag is not allowed here"},
 		{"a list", "- a\n", "a.yaml:1:1: file: expected keys and values, found a list"},
 		{"brackets without end", strings.Repeat("[", 100_000), "a.yaml:1:1: too many open brackets"},
 		{"nested without end", strings.Repeat("- ", 9_000), "levels deep"},
-		{"an endless line", "a: " + strings.Repeat("x", 30_000), "a.yaml:1:1: a line has more than 20000 bytes"},
+		{"an endless line", "a: " + strings.Repeat("x", 30_000), "a.yaml:1:1: the line has more than 20000 bytes"},
 		{"too large", strings.Repeat("# comment\n", 300_000), "the limit is 2097152"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

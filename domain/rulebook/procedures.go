@@ -51,6 +51,7 @@ func (l *loader) readProcedure(f *file) {
 	} else if !p.Open {
 		f.failAt(f.at["procedure"], "expected acts: in a procedure's file (or open: true)")
 	}
+	f.optional("dossier", func(n ast.Node) { f.readDossier(p, n) })
 
 	if !isName(p.Name) {
 		f.fail(f.procedure, "procedure %q: a name has letters a–z, digits, - and _, and begins with a letter", p.Name)
@@ -128,6 +129,7 @@ func (l *loader) readAct(f *file, p *Procedure, e entry) (*Act, map[string]ast.N
 		"officers":  f.integer(&officers, what+": officers"),
 		"stage":     func(n ast.Node) { stage = n },
 		"recording": oneOf(f.reader, &a.Recording, what+": recording", RecordNone, RecordText, RecordVisual, RecordAsNeeded),
+		"publicity": func(n ast.Node) { a.Publicity = l.readPublicity(f, n, what+": publicity") },
 		"documents": func(n ast.Node) { f.readDocuments(a, n, what) },
 		"fields":    func(n ast.Node) { a.Fields = l.shared.readFields(f.reader, n, what, needed) },
 	})
@@ -154,7 +156,55 @@ func (l *loader) readAct(f *file, p *Procedure, e entry) (*Act, map[string]ast.N
 		}
 		field.describe()
 	}
+	for _, d := range a.Documents {
+		for _, name := range d.States {
+			if _, ok := a.fields[name]; !ok {
+				f.failAt(e.at, "%s: document %s states %q, which is no field of the act", what, d.Kind, name)
+			}
+		}
+	}
 	return a, needed
+}
+
+func (l *loader) readPublicity(f *file, n ast.Node, what string) *Publicity {
+	var p Publicity
+	var within ast.Node
+	f.keys(n, what, map[string]func(ast.Node){
+		"within": func(n ast.Node) { within = n },
+		"basis":  f.text(&p.Basis, what+": basis"),
+	})
+	if within == nil {
+		f.fail(n, "%s: expected within: the limit", what)
+		return nil
+	}
+	p.limit, _ = l.readLimit(f.reader, within, what+": within")
+	p.Within = p.limit.text
+	return &p
+}
+
+// readDossier reads the order of the documents, each of which some act has.
+func (f *file) readDossier(p *Procedure, n ast.Node) {
+	p.Dossier = &Dossier{}
+	kinds := make(map[string]bool)
+	for _, a := range p.Acts {
+		for _, d := range a.Documents {
+			kinds[d.Kind] = true
+		}
+	}
+	volume := func(into *[]string, what string) func(ast.Node) {
+		return func(n ast.Node) {
+			f.words(into, what)(n)
+			for _, kind := range *into {
+				if !kinds[kind] {
+					f.fail(n, "%s: no act has a document %q%s", what, kind, nearest(kind, keysOf(kinds)))
+				}
+			}
+		}
+	}
+	f.keys(n, "dossier", map[string]func(ast.Node){
+		"main": volume(&p.Dossier.Main, "dossier: main"),
+		"side": volume(&p.Dossier.Side, "dossier: side"),
+	})
 }
 
 // readStage reads `stage:`, which is {from: …, to: …}, or one word for both.
@@ -198,6 +248,7 @@ func (f *file) readDocuments(a *Act, n ast.Node, what string) {
 			"required": f.boolean(&d.Required, where+": required"),
 			"volume":   oneOf(f.reader, &d.Volume, where+": volume", "main", "side"),
 			"external": f.boolean(&d.External, where+": external"),
+			"states":   f.words(&d.States, where+": states"),
 		})
 		if d.Kind == "" {
 			f.fail(item, "%s: expected kind: the name of the document", where)

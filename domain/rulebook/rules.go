@@ -427,20 +427,6 @@ type limitRef struct {
 func (r *ruleReader) readLimit(n ast.Node, what string, start *actSet) limitRef {
 	s, _ := scalar(n)
 	s = strings.TrimSpace(s)
-	ref := limitRef{param: -1, text: s}
-	if name, ok := strings.CutPrefix(s, "param."); ok {
-		p := r.loader.shared.params[name]
-		switch {
-		case p == nil:
-			r.fail(n, "%s: there is no parameter %q%s", what, name, nearest(name, keysOf(r.loader.shared.params)))
-		case p.Type != "limit":
-			r.fail(n, "%s: parameter %s is a %s; expected a limit", what, name, p.Type)
-		default:
-			ref.param = r.loader.params.names[name]
-			r.rule.Parameters = append(r.rule.Parameters, name)
-		}
-		return ref
-	}
 	if name, ok := strings.CutPrefix(s, "start."); ok && start != nil {
 		for _, act := range start.types {
 			a, _ := r.p.Act(act)
@@ -448,17 +434,41 @@ func (r *ruleReader) readLimit(n ast.Node, what string, start *actSet) limitRef 
 				r.fail(n, "%s: act %s has no field %q of type limit", what, act, name)
 			}
 		}
-		ref.field = name
-		return ref
+		return limitRef{param: -1, text: s, field: name}
 	}
-	l, err := calendar.ParseLimit(s)
+	ref, param := r.loader.readLimit(&r.reader, n, what)
+	if param != "" {
+		r.rule.Parameters = append(r.rule.Parameters, param)
+	}
+	return ref
+}
+
+// readLimit reads a limit or the name of a parameter that is one; param is that name.
+func (l *loader) readLimit(r *reader, n ast.Node, what string) (ref limitRef, param string) {
+	s, _ := scalar(n)
+	s = strings.TrimSpace(s)
+	ref = limitRef{param: -1, text: s}
+	if name, ok := strings.CutPrefix(s, "param."); ok {
+		p := l.shared.params[name]
+		switch {
+		case p == nil:
+			r.fail(n, "%s: there is no parameter %q%s", what, name, nearest(name, keysOf(l.shared.params)))
+		case p.Type != "limit":
+			r.fail(n, "%s: parameter %s is a %s; expected a limit", what, name, p.Type)
+		default:
+			ref.param = l.params.names[name]
+			return ref, name
+		}
+		return ref, ""
+	}
+	limit, err := calendar.ParseLimit(s)
 	if err != nil {
 		r.fail(n, "%s: %v, or param.name", what, err)
-	} else if l.N < 1 {
+	} else if limit.N < 1 {
 		r.fail(n, "%s: expected a limit of at least one, found %s", what, s)
 	}
-	ref.literal = l
-	return ref
+	ref.literal = limit
+	return ref, ""
 }
 
 // in is the limit in words, where it does not depend on the case.

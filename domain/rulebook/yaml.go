@@ -1,7 +1,6 @@
 package rulebook
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -9,19 +8,14 @@ import (
 	"unicode/utf8"
 
 	"github.com/goccy/go-yaml/ast"
-	"github.com/goccy/go-yaml/parser"
-	"github.com/goccy/go-yaml/token"
 
 	"liuhen/domain/calendar"
+	"liuhen/domain/yamlfile"
 )
 
-// Bounds on one law file. The largest national text is well under a tenth of
-// them; they keep a hostile file from exhausting memory or stack.
-const (
-	maxFile  = 2 << 20 // bytes
-	maxDepth = 40      // mappings and lists inside each other
-	maxLine  = 20_000  // bytes in one line
-)
+// bounds on one law file. The largest national text is well under a tenth of
+// them.
+var bounds = yamlfile.Bounds{Bytes: 2 << 20, Line: 20_000, Brackets: 500, Depth: 40}
 
 // A pos is a place in a law file, counted from 1.
 type pos struct {
@@ -55,157 +49,24 @@ func (r *reader) fail(n ast.Node, format string, args ...any) {
 }
 
 // at is where a node begins; for a mapping that is its first key.
-func (r *reader) at(n ast.Node) pos {
-	switch m := n.(type) {
-	case nil:
-		return pos{r.file, 1, 1}
-	case *ast.MappingNode:
-		if !m.IsFlowStyle && len(m.Values) > 0 {
-			return r.at(m.Values[0])
-		}
-	case *ast.MappingValueNode:
-		return r.at(m.Key)
-	}
-	return r.token(n.GetToken())
-}
+func (r *reader) at(n ast.Node) pos { return r.pos(yamlfile.At(n)) }
 
-func (r *reader) token(t *token.Token) pos {
-	if t == nil || t.Position == nil {
-		return pos{r.file, 1, 1}
-	}
-	return pos{r.file, max(t.Position.Line, 1), max(t.Position.Column, 1)}
-}
+func (r *reader) pos(p yamlfile.Place) pos { return pos{r.file, p.Line, p.Column} }
 
-// parse reads the one document of the file. It never panics, whatever the
-// bytes.
-func (r *reader) parse(data []byte) (root ast.Node) {
-	if len(data) > maxFile {
-		r.failAt(pos{r.file, 1, 1}, "the file has %d bytes, the limit is %d", len(data), maxFile)
-		return nil
-	}
-	if at, why := tooDeep(data); why != "" {
-		r.failAt(pos{r.file, at, 1}, "%s", why)
-		return nil
+// parse reads the one document of the file; nil for an empty one, and after a
+// mistake. It never panics, whatever the bytes.
+func (r *reader) parse(data []byte) ast.Node {
+	root, wrong := yamlfile.Parse(data, bounds)
+	if wrong != nil {
+		r.failAt(r.pos(wrong.Place), "%s", wrong.Message)
 	}
 	r.source = string(data)
-	defer func() {
-		if p := recover(); p != nil { // the parser is not ours; a bug of it is an unreadable file
-			root = nil
-			r.failAt(pos{r.file, 1, 1}, "the file cannot be read as YAML: %v", p)
-		}
-	}()
-	file, err := parser.ParseBytes(data, 0, parser.AllowDuplicateMapKey())
-	if err != nil {
-		var syntax interface {
-			GetToken() *token.Token
-			GetMessage() string
-		}
-		if errors.As(err, &syntax) {
-			r.failAt(r.token(syntax.GetToken()), "YAML: %s", syntax.GetMessage())
-		} else {
-			r.failAt(pos{r.file, 1, 1}, "YAML: %v", err)
-		}
-		return nil
-	}
-	var bodies []ast.Node
-	for _, doc := range file.Docs {
-		if doc.Body != nil {
-			bodies = append(bodies, doc.Body)
-		}
-	}
-	switch len(bodies) {
-	case 0:
-		return nil
-	case 1:
-		if !r.plain(bodies[0], 0) {
-			return nil
-		}
-		return bodies[0]
-	}
-	r.fail(bodies[1], "one document a file, found %d", len(bodies))
-	return nil
+	return root
 }
 
-// tooDeep looks at raw bytes for what would make a parser recurse without
-// bound: brackets in brackets, and endless lines. It returns the line.
-func tooDeep(data []byte) (int, string) {
-	line, start, depth := 1, 0, 0
-	for i, b := range data {
-		switch b {
-		case '\n':
-			line, start = line+1, i+1
-		case '[', '{':
-			depth++
-		case ']', '}':
-			depth = max(depth-1, 0)
-		}
-		if depth > 500 {
-			return line, "too many open brackets"
-		}
-		if i-start > maxLine {
-			return line, fmt.Sprintf("a line has more than %d bytes", maxLine)
-		}
-	}
-	return 0, ""
-}
+func scalar(n ast.Node) (string, bool) { return yamlfile.Scalar(n) }
 
-// plain reports whether a node holds only mappings, lists and scalars: no
-// anchors, aliases, tags or merge keys, which a lawyer would have to know.
-func (r *reader) plain(n ast.Node, depth int) bool {
-	if depth > maxDepth {
-		r.fail(n, "more than %d levels deep", maxDepth)
-		return false
-	}
-	switch n := n.(type) {
-	case *ast.MappingNode:
-		for _, v := range n.Values {
-			if !r.plain(v, depth) {
-				return false
-			}
-		}
-		return true
-	case *ast.MappingValueNode:
-		if _, ok := scalar(n.Key); !ok {
-			r.fail(n.Key, "a key must be a plain word")
-			return false
-		}
-		return r.plain(n.Value, depth+1)
-	case *ast.SequenceNode:
-		for _, v := range n.Values {
-			if !r.plain(v, depth+1) {
-				return false
-			}
-		}
-		return true
-	case nil:
-		return true
-	}
-	if _, ok := scalar(n); ok {
-		return true
-	}
-	r.fail(n, "%s is not allowed here: write the value out", strings.ToLower(n.Type().String()))
-	return false
-}
-
-// scalar returns the text of a scalar as it is written: 007 stays 007.
-func scalar(n ast.Node) (string, bool) {
-	switch n := n.(type) {
-	case *ast.StringNode:
-		return n.Value, true
-	case *ast.LiteralNode:
-		return n.Value.Value, true
-	case *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode, *ast.InfinityNode, *ast.NanNode:
-		return n.GetToken().Value, true
-	case *ast.NullNode:
-		return "", true
-	}
-	return "", false
-}
-
-func isNull(n ast.Node) bool {
-	_, null := n.(*ast.NullNode)
-	return n == nil || null
-}
+func isNull(n ast.Node) bool { return yamlfile.IsNull(n) }
 
 // entry is one key of a mapping with its value.
 type entry struct {
@@ -229,7 +90,7 @@ func (r *reader) entries(n ast.Node, what string) []entry {
 	seen := make(map[string]bool)
 	for it := m.MapRange(); it.Next(); {
 		key, _ := scalar(it.Key())
-		e := entry{key: key, at: r.token(it.Key().GetToken()), value: it.Value()}
+		e := entry{key: key, at: r.pos(yamlfile.AtToken(it.Key().GetToken())), value: it.Value()}
 		if seen[key] {
 			r.failAt(e.at, "%s: %q stands twice", what, key)
 			continue
@@ -411,7 +272,7 @@ func oneOf[T ~string](r *reader, into *T, what string, allowed ...T) func(ast.No
 // space are followed through the source one by one. line and col count from 1
 // within value; col counts characters.
 func (r *reader) inside(n ast.Node, value string, line, col int) pos {
-	at := r.token(n.GetToken())
+	at := r.pos(yamlfile.AtToken(n.GetToken()))
 	src := []rune(r.source[r.offset(at):])
 	want := []rune(value)
 

@@ -106,12 +106,8 @@ func benchRaw(ctx context.Context, o options, r *report) error {
 		if err != nil {
 			return err
 		}
-		rate, lat, err := raw.single(ctx, 1, payload, o.seconds)
+		rate, lat, err := raw.single(ctx, 64, payload, o.seconds)
 		if err != nil {
-			return err
-		}
-		r.add("Raw limits", rawSingle, "records/s", rate, lat)
-		if rate, lat, err = raw.single(ctx, 64, payload, o.seconds); err != nil {
 			return err
 		}
 		r.add("Raw limits", rawSingleN, "records/s", rate, lat)

@@ -20,7 +20,12 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgxpool"
 	"golang.org/x/sync/errgroup"
+
+	"liuhen/domain/law"
+	"liuhen/domain/rulebook"
+	"liuhen/projections"
 )
 
 // A program is the built binary, serving from a data folder of its own.
@@ -184,12 +189,8 @@ func benchProgram(ctx context.Context, o options, r *report) error {
 	}
 	r.add("Room", "resident memory of the program, log in, after the load", "MiB", rss, nil)
 	r.add("Room", "resident memory of its PostgreSQL (proportional)", "MiB", pg, nil)
-	for _, part := range []string{"nats", "pg"} {
-		size, err := diskUse(filepath.Join(p.data, part))
-		if err != nil {
-			return err
-		}
-		r.add("Room", "disk of "+part+", per million records", "MiB", size/float64(p.records(ctx, inspector))*1e6, nil)
+	if err := p.disk(ctx, r, float64(p.records(ctx, inspector))); err != nil {
+		return err
 	}
 	for range o.rounds {
 		began := time.Now()
@@ -340,32 +341,73 @@ func (p *program) someCases(ctx context.Context, token string) ([]string, error)
 	return cases, nil
 }
 
+// benchRebuild rebuilds the read models together and one by one, and copies
+// the rows of each into empty tables of its kind, as fast as the database can.
 func (p *program) benchRebuild(ctx context.Context, o options, r *report) error {
+	db, closeDB, err := p.openDB(ctx)
+	if err != nil {
+		return err
+	}
+	defer closeDB()
 	for range o.rounds {
 		began := time.Now()
-		out, err := p.run(ctx, "rebuild", "--json")
-		if err != nil {
+		if _, err := p.rebuild(ctx); err != nil {
 			return err
 		}
 		r.add("Rebuild", "rebuild of all read models, compared row by row and switched", "s", time.Since(began).Seconds(), nil)
-		var report struct {
-			Models []struct {
-				Model       string `json:"model"`
-				Rows        int64  `json:"rows"`
-				Differences int64  `json:"differences"`
-			} `json:"models"`
-		}
-		if err := json.Unmarshal(out, &report); err != nil {
-			return fmt.Errorf("report of the rebuild: %w", err)
-		}
-		for _, m := range report.Models {
-			if m.Differences != 0 {
-				return fmt.Errorf("rebuild of %s: %d differences", m.Model, m.Differences)
+		for _, model := range projections.All {
+			rows, took, err := projections.CopyRows(ctx, db, model.Name)
+			if err != nil {
+				return err
 			}
-			r.Settings["rows of "+m.Model] = strconv.FormatInt(m.Rows, 10)
+			limit := fmt.Sprintf(rawCopy, model.Name)
+			r.add("Raw limits", limit, "rows/s", float64(rows)/took.Seconds(), nil)
+			report, err := p.rebuild(ctx, model.Name)
+			if err != nil {
+				return err
+			}
+			m := r.add("Rebuild", fmt.Sprintf("%s filled anew from %d records, indexes made", model.Name, report.Position), "rows/s", float64(report.Rows)/report.Filled, nil)
+			r.besideNow(m, limit, 0.4)
+			r.add("Rebuild", fmt.Sprintf("%s: records read, folded and applied", model.Name), "records/s", float64(report.Position)/report.Filled, nil).
+				beside(rawRead, 0)
+			r.Settings["rows of "+model.Name] = strconv.FormatInt(report.Rows, 10)
 		}
 	}
 	return nil
+}
+
+// rebuild rebuilds read models and returns the report on the last.
+func (p *program) rebuild(ctx context.Context, models ...string) (projections.ModelReport, error) {
+	out, err := p.run(ctx, append([]string{"rebuild", "--json"}, models...)...)
+	if err != nil {
+		return projections.ModelReport{}, err
+	}
+	var report projections.Report
+	if err := json.Unmarshal(out, &report); err != nil || len(report.Models) == 0 {
+		return projections.ModelReport{}, fmt.Errorf("report of the rebuild: %w: %.300s", err, out)
+	}
+	if !report.Clean() {
+		return projections.ModelReport{}, fmt.Errorf("the rebuild found differences: %.300s", out)
+	}
+	return report.Models[len(report.Models)-1], nil
+}
+
+func (p *program) openPool(ctx context.Context) (*pgxpool.Pool, error) {
+	return pgxpool.New(ctx, "postgres://liuhen@/liuhen?sslmode=disable&host="+url.QueryEscape(filepath.Join(p.data, "pg")))
+}
+
+// openDB connects to the program's own PostgreSQL.
+func (p *program) openDB(ctx context.Context) (*projections.DB, func(), error) {
+	book, err := rulebook.Load(law.Files)
+	if err != nil {
+		return nil, nil, err
+	}
+	pool, err := p.openPool(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	db, err := projections.Open(ctx, pool, book)
+	return db, pool.Close, err
 }
 
 // memory is the resident memory of the program, and what its PostgreSQL adds
@@ -405,6 +447,31 @@ func (p *program) memory() (rss, pg float64, err error) {
 func procKB(pid int, file, key string) (float64, error) {
 	kb, _, _ := strings.Cut(procField(fmt.Sprintf("/proc/%d/%s", pid, file), key), " ")
 	return strconv.ParseFloat(kb, 64)
+}
+
+// disk is what a million records take: the stream, the read models with their
+// indexes, and beside them the write-ahead log, whose size is a setting.
+func (p *program) disk(ctx context.Context, r *report, records float64) error {
+	nats, err := diskUse(filepath.Join(p.data, "nats"))
+	if err != nil {
+		return err
+	}
+	r.add("Room", "disk of the stream, per million records", "MiB", nats/records*1e6, nil)
+	pool, err := p.openPool(ctx)
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	var models, wal float64
+	if err := pool.QueryRow(ctx, `
+		select
+			pg_database_size(current_database()) / 1048576.0::float8,
+			(select sum(size) from pg_ls_waldir()) / 1048576.0::float8`).Scan(&models, &wal); err != nil {
+		return err
+	}
+	r.add("Room", "disk of the read models, per million records", "MiB", models/records*1e6, nil)
+	r.add("Room", "disk of PostgreSQL's write-ahead log at this moment", "MiB", wal, nil)
+	return nil
 }
 
 func diskUse(dir string) (mib float64, err error) {

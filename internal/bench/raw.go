@@ -20,6 +20,7 @@ const (
 	rawSingleN = "raw: single publish, sync always, 64 in flight"
 	rawBatch   = "raw: atomic batches of 1,000, expected sequence, sync always"
 	rawRead    = "raw: ordered read"
+	rawCopy    = "raw: COPY of the rows of %s, with indexes"
 )
 
 // A rawStream is JetStream alone: a server in the process with sync always,

@@ -30,7 +30,9 @@ type row struct {
 	Raw    string    `json:"raw,omitempty"`  // name of the raw limit it is set beside
 	Want   float64   `json:"want,omitempty"` // the ratio it should reach
 	Note   string    `json:"note,omitempty"`
-	Ratio  float64   `json:"ratio,omitempty"`
+	Ratio  float64   `json:"ratio,omitempty"` // median over the rounds, each beside the raw limit of its own moment
+
+	ratios []float64 // by round
 }
 
 func newReport() *report {
@@ -69,9 +71,21 @@ func (m *row) beside(raw string, want float64) *row {
 	return m
 }
 
+// besideNow is beside for a limit that was measured just before this round:
+// this kind of machine is twice as fast in one minute as in the next, so a
+// round is compared with its own minute.
+func (r *report) besideNow(m *row, raw string, want float64) {
+	if limit := r.order[raw].Rounds; limit[len(limit)-1] > 0 {
+		m.ratios = append(m.ratios, m.Rounds[len(m.Rounds)-1]/limit[len(limit)-1])
+	}
+	m.beside(raw, want)
+}
+
 func (r *report) write(w io.Writer, jsonFile string) error {
 	for _, m := range r.Rows {
-		if raw, ok := r.order[m.Raw]; ok && median(raw.Rounds) > 0 {
+		if len(m.ratios) > 0 {
+			m.Ratio = median(m.ratios)
+		} else if raw, ok := r.order[m.Raw]; ok && median(raw.Rounds) > 0 {
 			m.Ratio = median(m.Rounds) / median(raw.Rounds)
 		}
 	}
@@ -80,7 +94,7 @@ func (r *report) write(w io.Writer, jsonFile string) error {
 		fmt.Fprintf(w, "%s: %s\n", k, r.Settings[k])
 	}
 	group := ""
-	for _, m := range r.Rows {
+	for _, m := range r.grouped() {
 		if m.Group != group {
 			group = m.Group
 			fmt.Fprintf(w, "\n## %s\n\n| case | median (min–max) | p50 ms | p99 ms | ratio | wanted |\n|---|---|---|---|---|---|\n", group)
@@ -88,6 +102,9 @@ func (r *report) write(w io.Writer, jsonFile string) error {
 		ratio, want := "", ""
 		if m.Ratio > 0 {
 			ratio = fmt.Sprintf("%.2f of %s", m.Ratio, m.Raw)
+			if len(m.ratios) > 1 {
+				ratio = fmt.Sprintf("%.2f (%.2f–%.2f) of %s", m.Ratio, slices.Min(m.ratios), slices.Max(m.ratios), m.Raw)
+			}
 		}
 		if m.Want > 0 {
 			want = fmt.Sprintf("≥ %.2g", m.Want)
@@ -111,6 +128,19 @@ func (r *report) write(w io.Writer, jsonFile string) error {
 		return err
 	}
 	return os.WriteFile(jsonFile, append(data, '\n'), 0o644)
+}
+
+// grouped are the rows of each group together, in the order they came.
+func (r *report) grouped() []*row {
+	place := make(map[string]int)
+	for _, m := range r.Rows {
+		if _, ok := place[m.Group]; !ok {
+			place[m.Group] = len(place)
+		}
+	}
+	rows := slices.Clone(r.Rows)
+	slices.SortStableFunc(rows, func(a, b *row) int { return place[a.Group] - place[b.Group] })
+	return rows
 }
 
 func median(v []float64) float64 {

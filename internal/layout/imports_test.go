@@ -22,7 +22,8 @@ var allowed = []struct {
 	{"domain/calendar", nil},
 	{"domain/identifier", []string{"domain/calendar"}},
 	{"domain/law", nil},
-	{"domain/rulebook", []string{"domain/law", "domain/calendar", "domain/identifier"}},
+	{"domain/yamlfile", nil},
+	{"domain/rulebook", []string{"domain/law", "domain/calendar", "domain/identifier", "domain/yamlfile"}},
 	{"domain", nil}, // and, as everybody below may not, the packages in its folder
 	{"eventstore", []string{"internal"}},
 	{"evidence", []string{"internal"}},
