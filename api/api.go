@@ -86,7 +86,7 @@ type Config struct {
 	Record   Record
 	Reads    Reads
 	Book     *rulebook.Book
-	Roster   domain.Roster // may be nil: then what commands say of officers is taken as it is
+	Roster   func() domain.Roster // as casework.Options has it; may be nil
 	Policies *identity.Policies
 	Tokens   Tokens
 	Trail    *Trail

@@ -303,7 +303,7 @@ func (s *server) rehearseOne(ctx context.Context, cases map[domain.CaseID]*domai
 		return casework.Result{Receipt: receipt}
 	}
 	stamp := domain.Stamp{Event: fmt.Sprintf("dry-run-%d", len(cases)), Now: s.Now()}
-	event, err := domain.Decide(s.Book, s.Roster, c, cmd, stamp)
+	event, err := domain.Decide(s.Book, s.roster(), c, cmd, stamp)
 	if err != nil {
 		return casework.Result{Err: err}
 	}
@@ -317,4 +317,12 @@ func (s *server) rehearseOne(ctx context.Context, cases map[domain.CaseID]*domai
 	}
 	cases[cmd.Case] = next
 	return casework.Result{Receipt: domain.Receipt{Case: cmd.Case, Act: cmd.Act, Revision: next.Revision, Findings: event.Data.Findings}}
+}
+
+// roster is the roster as it is now, nil for none.
+func (s *server) roster() domain.Roster {
+	if s.Roster == nil {
+		return nil
+	}
+	return s.Roster()
 }

@@ -125,7 +125,7 @@ func (d *Desk) draft(s seen, commands []domain.Command, at []int, results []Resu
 			results[i].Receipt, results[i].Err = same(cmd, receipt)
 			continue
 		}
-		event, err := domain.Decide(d.book, d.roster, c, cmd, d.stamp())
+		event, err := domain.Decide(d.book, d.roster(), c, cmd, d.stamp())
 		if err != nil {
 			results[i].Err = err
 			continue

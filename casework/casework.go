@@ -52,7 +52,7 @@ type Cases interface {
 // A Desk carries out commands on cases.
 type Desk struct {
 	book   *rulebook.Book
-	roster domain.Roster
+	roster func() domain.Roster
 	store  Store
 	now    func() time.Time
 
@@ -77,9 +77,9 @@ type found struct {
 
 // Options are the parts of a desk that have a default.
 type Options struct {
-	Roster domain.Roster    // nil: what commands say of officers is taken as it is
-	Now    func() time.Time // nil: time.Now
-	Keep   int              // cases kept in memory; 0: 20,000
+	Roster func() domain.Roster // the roster as it is now; where it or what it gives is nil, what commands say of officers is taken as it is
+	Now    func() time.Time     // nil: time.Now
+	Keep   int                  // cases kept in memory; 0: 20,000
 }
 
 // New returns a desk that judges by book and records in store. Cases that are
@@ -87,6 +87,9 @@ type Options struct {
 func New(book *rulebook.Book, store Store, cases Cases, o Options) *Desk {
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.Roster == nil {
+		o.Roster = func() domain.Roster { return nil }
 	}
 	if o.Keep == 0 {
 		o.Keep = 20_000
@@ -135,7 +138,7 @@ func (d *Desk) Record(ctx context.Context, cmd domain.Command) (domain.Receipt, 
 		if receipt, ok := s.c.Carried(cmd.ID); ok {
 			return same(cmd, receipt)
 		}
-		event, refused := domain.Decide(d.book, d.roster, s.c, cmd, d.stamp())
+		event, refused := domain.Decide(d.book, d.roster(), s.c, cmd, d.stamp())
 		if refused != nil {
 			return domain.Receipt{}, refused
 		}

@@ -103,6 +103,9 @@ func decide(c *Case, roster Roster, cmd Command, stamp Stamp) (Event, error) {
 			Import:      cmd.Import,
 		},
 	}
+	if roster != nil && len(event.Data.Officers) > 0 {
+		event.Data.RosterAt = roster.At()
+	}
 	event.Data.Findings = p.Judge(c.History, event.Step())
 	return event, c.weigh(cmd, event)
 }

@@ -206,4 +206,7 @@ func Token(s string) string {
 type Roster interface {
 	// Officer returns the officer with the certificate as of that day.
 	Officer(id string, on calendar.Date) (rulebook.Officer, bool)
+	// At is the position in the log up to which it was read, 0 for a roster
+	// that does not come from the log.
+	At() uint64
 }

@@ -46,6 +46,7 @@ type Event struct {
 type Data struct {
 	ActorName   string               `json:"actor_name,omitempty"`
 	Officers    []rulebook.Officer   `json:"officers,omitempty"`
+	RosterAt    uint64               `json:"roster_at,omitempty"` // position up to which the register of officers had been read
 	Place       string               `json:"place,omitempty"`
 	Fields      Fields               `json:"fields,omitempty"`
 	Documents   []rulebook.Reference `json:"documents,omitempty"`

@@ -68,6 +68,11 @@ func (r *RosterFile) Officer(id string, on calendar.Date) (rulebook.Officer, boo
 	if !ok {
 		return rulebook.Officer{}, false
 	}
+	return o.on(on), true
+}
+
+// on is the officer with the certificate of a day.
+func (o rosterOfficer) on(on calendar.Date) rulebook.Officer {
 	officer := rulebook.Officer{ID: o.ID, Name: o.Name}
 	for _, c := range o.Certificates {
 		valid := !on.Before(c.From) && !on.After(c.To)
@@ -81,8 +86,11 @@ func (r *RosterFile) Officer(id string, on calendar.Date) (rulebook.Officer, boo
 			break
 		}
 	}
-	return officer, true
+	return officer
 }
+
+// At is 0: a file is at no position of the log.
+func (r *RosterFile) At() uint64 { return 0 }
 
 // Len is the number of officers.
 func (r *RosterFile) Len() int { return len(r.byID) }

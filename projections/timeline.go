@@ -1,6 +1,7 @@
 package projections
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"iter"
@@ -95,6 +96,33 @@ func officers(r *domain.Recorded) []string {
 // late reports whether a record was made beyond the limit of the rule on late
 // records (law.md R-046), which then demands a reason.
 func late(r *domain.Recorded) bool { return r.Data.LateReason != "" }
+
+// RecordsOf returns all records of a procedure's cases, in their order, and a
+// position up to which that is all of them; some may be later.
+func (db *DB) RecordsOf(ctx context.Context, procedure string) ([]domain.Recorded, uint64, error) {
+	var ids []domain.CaseID
+	var at uint64
+	header := func(position uint64) error { at = position; return nil }
+	for e, err := range db.EachLedger(ctx, LedgerFilter{Procedure: procedure}, header) {
+		if err != nil {
+			return nil, 0, fmt.Errorf("cases of %s: %w", procedure, err)
+		}
+		ids = append(ids, e.Case)
+	}
+	if len(ids) == 0 {
+		return nil, at, nil
+	}
+	found, through, err := db.Load(ctx, ids)
+	if err != nil {
+		return nil, 0, fmt.Errorf("records of %s: %w", procedure, err)
+	}
+	var records []domain.Recorded
+	for _, of := range found {
+		records = append(records, of...)
+	}
+	slices.SortFunc(records, func(a, b domain.Recorded) int { return cmp.Compare(a.Position, b.Position) })
+	return records, min(at, through), nil
+}
 
 // Load returns all records of the cases up to one position, which it returns
 // too. A case that the timeline does not have is left out.

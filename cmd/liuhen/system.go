@@ -148,26 +148,37 @@ func (s *system) start(ctx context.Context, withSample bool) error {
 	if err != nil {
 		return err
 	}
-	s.desk = casework.New(s.book, s.store, s.db, casework.Options{Roster: roster})
+	registers := casework.NewRegisters(roster)
+	s.run("registers", func(ctx context.Context) error { return registers.Run(ctx, s.store, s.db, s.logger) })
+	last, err := s.store.Last(ctx)
+	if err != nil {
+		return err
+	}
+	if err := registers.Wait(ctx, uint64(last)); err != nil {
+		return err
+	}
+	s.desk = casework.New(s.book, s.store, s.db, casework.Options{Roster: registers.Roster})
 	if withSample {
 		if err := s.fillSample(ctx); err != nil {
 			return err
 		}
 	}
 	return s.startHTTP(ctx, api.Config{
-		Desk: s.desk, Record: s.store, Reads: s.db, Book: s.book, Roster: roster, Policies: policies, Tokens: s.tokens,
+		Desk: s.desk, Record: s.store, Reads: s.db, Book: s.book, Roster: registers.Roster, Policies: policies, Tokens: s.tokens,
 		Trail:   api.NewTrail(s.keepLooks),
 		Rebuild: s.rebuild, Health: s.health, Logger: s.logger, Version: version,
 	})
 }
 
-func (s *system) roster() (domain.Roster, error) {
+// roster is the roster file, for officers whom the log does not know; nil where
+// there is none.
+func (s *system) roster() (*domain.RosterFile, error) {
 	path := s.program.config.Roster
 	if path == "" {
 		path = existing(filepath.Join(s.program.config.Data, rosterName))
 	}
 	if path == "" {
-		return nil, nil //nolint:nilnil // no roster is a roster of its own kind: casework takes nil
+		return nil, nil //nolint:nilnil // none is as good as an empty one
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {

@@ -284,16 +284,21 @@ func (j *judging) started(c *clock, s *Step, on calendar.Date, at int32) (run, b
 		}
 	}
 	r := run{start: s, startAt: at}
+	r.day, r.moment = legal(s, on, c.from)
 	switch {
 	case c.limit.param >= 0:
 		r.limit = j.params.limits[c.limit.param]
+	case c.limit.named:
+		text, _ := s.Fields[c.limit.field].(string)
+		if d, err := calendar.ParseDate(text); err == nil && d.After(r.day) { // a day before the start is no limit
+			r.limit = calendar.Limit{N: d.Sub(r.day), Kind: calendar.Days}
+		}
 	case c.limit.field != "":
 		text, _ := s.Fields[c.limit.field].(string)
 		r.limit, _ = calendar.ParseLimit(text)
 	default:
 		r.limit = c.limit.literal
 	}
-	r.day, r.moment = legal(s, on, c.from)
 	return r, !r.limit.IsZero()
 }
 
@@ -349,7 +354,7 @@ func (j *judging) alsoPaired(c *clock, s, start *Step) bool {
 // count works out the due date of a clock, with the pauses and extensions that
 // were recorded before it ended.
 func (j *judging) count(c *clock, r *run, withNext bool) {
-	q := calendar.Count{Start: r.day, Limit: r.limit, Roll: c.rolls}
+	q := calendar.Count{Start: r.day, Limit: r.limit, Roll: c.rolls && !c.limit.named}
 	if r.limit.Kind == calendar.Hours {
 		q.At = r.moment
 	}

@@ -421,6 +421,7 @@ type limitRef struct {
 	literal calendar.Limit
 	param   int // index, or -1
 	field   string
+	named   bool // field is a date: the last day itself
 	text    string
 }
 
@@ -428,13 +429,17 @@ func (r *ruleReader) readLimit(n ast.Node, what string, start *actSet) limitRef 
 	s, _ := scalar(n)
 	s = strings.TrimSpace(s)
 	if name, ok := strings.CutPrefix(s, "start."); ok && start != nil {
-		for _, act := range start.types {
+		ref := limitRef{param: -1, text: s, field: name}
+		for i, act := range start.types {
 			a, _ := r.p.Act(act)
-			if f, ok := a.Field(name); !ok || f.kind != kindLimit || f.Many {
-				r.fail(n, "%s: act %s has no field %q of type limit", what, act, name)
+			f, ok := a.Field(name)
+			if !ok || f.kind != kindLimit && f.kind != kindDate || f.Many || i > 0 && ref.named != (f.kind == kindDate) {
+				r.fail(n, "%s: act %s has no field %q of type limit, or date", what, act, name)
+				continue
 			}
+			ref.named = f.kind == kindDate
 		}
-		return limitRef{param: -1, text: s, field: name}
+		return ref
 	}
 	ref, param := r.loader.readLimit(&r.reader, n, what)
 	if param != "" {

@@ -239,14 +239,14 @@ func benchRoadOf(ctx context.Context, o options, r *report, following bool) erro
 }
 
 // benchCold sets acts on cases that lie untouched since the beginning of a
-// long stream beside acts on fresh ones.
+// long stream beside the same act on cases that have just been opened.
 func benchCold(ctx context.Context, o options, r *report) error {
 	off, err := openOffice(ctx, true)
 	if err != nil {
 		return err
 	}
 	defer off.close()
-	const old = 60_000
+	const old, fresh = 60_000, 10_000
 	if err := off.openCases(ctx, "旧-", old); err != nil {
 		return err
 	}
@@ -275,21 +275,23 @@ func benchCold(ctx context.Context, o options, r *report) error {
 	if err := off.tidy(ctx); err != nil {
 		return err
 	}
-	touched, fresh := 0, 0
-	for range o.rounds {
-		from := fresh
+	touched := 0
+	for round := range o.rounds {
+		prefix := fmt.Sprintf("新-%d-", round)
+		if err := off.openCases(ctx, prefix, fresh); err != nil {
+			return err
+		}
 		rate, lat, err := off.load(ctx, 64, min(o.seconds, 2*time.Second), func(i int64) domain.Command {
-			return clue(fmt.Sprintf("fresh-%d", int64(from)+i), domain.CaseID(fmt.Sprintf("新-%d", int64(from)+i)))
+			return evidence(fmt.Sprintf("fresh-%d-%d", round, i), domain.CaseID(fmt.Sprint(prefix, i%fresh)), 1)
 		})
 		if err != nil {
 			return err
 		}
-		fresh += len(lat)
 		r.add("Old cases", freshCases, "acts/s", rate, lat)
 		if err := off.settle(ctx); err != nil {
 			return err
 		}
-		from = touched
+		from := touched
 		rate, lat, err = off.load(ctx, 64, min(o.seconds, 2*time.Second), func(i int64) domain.Command {
 			return evidence(fmt.Sprintf("cold-%d", int64(from)+i), domain.CaseID(fmt.Sprintf("旧-%d", (int64(from)+i)%old)), 1)
 		})
@@ -322,5 +324,5 @@ func (o *office) tidy(ctx context.Context) error {
 
 const (
 	coldCases  = "acts on cases untouched since the stream began, 64 in flight"
-	freshCases = "acts that open fresh cases, 64 in flight"
+	freshCases = "acts on cases just opened, 64 in flight"
 )
