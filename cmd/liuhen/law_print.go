@@ -102,7 +102,6 @@ type duty struct {
 	Section string    `yaml:"section" json:"section"`
 	Number  int       `yaml:"number" json:"number"` // of the sentence in its section, from 1
 	Begins  string    `yaml:"begins" json:"begins"` // its first characters
-	Duty    string    `yaml:"duty" json:"duty,omitempty"`
 	Carried []carried `yaml:"carried" json:"carried"`
 	None    string    `yaml:"none" json:"none,omitempty"` // why it states no duty
 }
@@ -156,7 +155,7 @@ func writeDuties(w io.Writer, book *rulebook.Book, duties []duty) error {
 	for _, d := range duties {
 		if d.Section != section {
 			section = d.Section
-			fmt.Fprintf(&b, "\n## %s\n\n| | 句首 | 职责 · Duty | 程序与行为 · Carried by |\n|---|---|---|---|\n", section)
+			fmt.Fprintf(&b, "\n## %s\n\n| | 句首 | 承载的程序与行为 · Carried by |\n|---|---|---|\n", section)
 		}
 		var by []string
 		for _, c := range d.Carried {
@@ -174,7 +173,7 @@ func writeDuties(w io.Writer, book *rulebook.Book, duties []duty) error {
 		} else {
 			carried++
 		}
-		fmt.Fprintf(&b, "| %d | %s… | %s | %s |\n", d.Number, cell(d.Begins), cell(d.Duty), strings.Join(by, "<br>"))
+		fmt.Fprintf(&b, "| %d | %s… | %s |\n", d.Number, cell(d.Begins), strings.Join(by, "<br>"))
 	}
 	fmt.Fprintf(&b, "\n%d sentences state a duty and are carried; %d state none.\n", carried, none)
 	_, err := io.WriteString(w, b.String())
