@@ -102,6 +102,7 @@ type duty struct {
 	Section string    `yaml:"section" json:"section"`
 	Number  int       `yaml:"number" json:"number"` // of the sentence in its section, from 1
 	Begins  string    `yaml:"begins" json:"begins"` // its first characters
+	Duty    string    `yaml:"duty" json:"duty,omitempty"` // in our words
 	Carried []carried `yaml:"carried" json:"carried"`
 	None    string    `yaml:"none" json:"none,omitempty"` // why it states no duty
 }
@@ -148,14 +149,14 @@ func writeDuties(w io.Writer, book *rulebook.Book, duties []duty) error {
 	var b strings.Builder
 	b.WriteString("# 职责对照 · Duties\n\n" +
 		"Which procedure and which acts carry each duty of a real bureau's report on building a government under the rule of\n" +
-		"law (2022). One row a sentence of the report, named by its section, its number there and its first characters. This\n" +
+		"law (2022). One row a sentence or heading of the report, named by its section, its number there and its first characters. This\n" +
 		"file is made by `make docs` (`liuhen law duties`) from `domain/law/duties/report-2022.yaml`; a test keeps it fresh.\n")
 	section := ""
 	carried, none := 0, 0
 	for _, d := range duties {
 		if d.Section != section {
 			section = d.Section
-			fmt.Fprintf(&b, "\n## %s\n\n| | 句首 | 承载的程序与行为 · Carried by |\n|---|---|---|\n", section)
+			fmt.Fprintf(&b, "\n## %s\n\n| | 句首 | 职责 | 承载的程序与行为 · Carried by |\n|---|---|---|---|\n", section)
 		}
 		var by []string
 		for _, c := range d.Carried {
@@ -173,7 +174,7 @@ func writeDuties(w io.Writer, book *rulebook.Book, duties []duty) error {
 		} else {
 			carried++
 		}
-		fmt.Fprintf(&b, "| %d | %s… | %s |\n", d.Number, cell(d.Begins), strings.Join(by, "<br>"))
+		fmt.Fprintf(&b, "| %d | %s… | %s | %s |\n", d.Number, cell(d.Begins), cell(d.Duty), strings.Join(by, "<br>"))
 	}
 	fmt.Fprintf(&b, "\n%d sentences state a duty and are carried; %d state none.\n", carried, none)
 	_, err := io.WriteString(w, b.String())
