@@ -144,6 +144,11 @@ func TestRefusal(t *testing.T) {
 	if !slices.ContainsFunc(counts.Items, func(c ruleCount) bool { return c.Rule == "V-2" && c.Findings == 1 && c.Says.EN != "" }) {
 		t.Errorf("counts = %+v", counts)
 	}
+	for _, c := range counts.Items {
+		if c.Says.ZH == "" {
+			t.Errorf("rule %s is counted without what it says", c.Rule)
+		}
+	}
 }
 
 func TestALateRecordNeedsAReason(t *testing.T) {

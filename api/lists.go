@@ -383,9 +383,7 @@ func (s *server) findingCounts(ctx context.Context, in *countsInput) (*countsOut
 	for _, c := range counts {
 		item := ruleCount{Procedure: c.Procedure, Rule: c.Rule, Severity: c.Severity, Findings: c.Findings, Cases: c.Cases}
 		if p, ok := s.Book.Procedure(c.Procedure); ok {
-			if r, ok := p.Rule(c.Rule); ok {
-				item.Says = r.Says
-			}
+			item.Says = p.Says(c.Rule)
 		}
 		out.Body.Items = append(out.Body.Items, item)
 	}

@@ -323,6 +323,15 @@ func (r *Rule) inForce(on calendar.Date) bool {
 	return (r.From.IsZero() || !on.Before(r.From)) && (r.Until.IsZero() || !on.After(r.Until))
 }
 
+// Says is the sentence of a rule of the procedure, or of one that the engine
+// itself judges (RuleStage and its like); empty for an unknown id.
+func (p *Procedure) Says(rule string) Text {
+	if r, ok := p.Rule(rule); ok {
+		return r.Says
+	}
+	return builtIns[rule].says
+}
+
 // A Parameter is a value that is not fixed by national law: a local amount, a
 // local limit. An agency's own file may set it.
 type Parameter struct {

@@ -180,6 +180,11 @@ func benchProgram(ctx context.Context, o options, r *report) error {
 			return err
 		}
 	}
+	for range o.rounds {
+		if err := p.benchJudge(ctx, r); err != nil {
+			return err
+		}
+	}
 	if err := p.benchRebuild(ctx, o, r); err != nil {
 		return err
 	}
@@ -392,13 +397,15 @@ func (p *program) rebuild(ctx context.Context, models ...string) (projections.Mo
 	return report.Models[len(report.Models)-1], nil
 }
 
+func (p *program) law() (*rulebook.Book, error) { return rulebook.Load(law.Files) }
+
 func (p *program) openPool(ctx context.Context) (*pgxpool.Pool, error) {
 	return pgxpool.New(ctx, "postgres://liuhen@/liuhen?sslmode=disable&host="+url.QueryEscape(filepath.Join(p.data, "pg")))
 }
 
 // openDB connects to the program's own PostgreSQL.
 func (p *program) openDB(ctx context.Context) (*projections.DB, func(), error) {
-	book, err := rulebook.Load(law.Files)
+	book, err := p.law()
 	if err != nil {
 		return nil, nil, err
 	}
