@@ -67,8 +67,8 @@ bin/golangci-lint:
 .PHONY: docs
 docs: build ## make docs/law and docs/DUTIES.md from the law
 	@rm -rf docs/law
-	$(BIN) law print docs/law
-	$(BIN) law duties > docs/DUTIES.md
+	$(BIN) law print docs/law --lang zh
+	$(BIN) law duties --lang zh > docs/DUTIES.md
 
 .PHONY: clean
 clean: ## remove what was built; data folders stay

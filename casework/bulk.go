@@ -153,8 +153,7 @@ func (d *Desk) keepAll(dr draft, last eventstore.Position, results []Result) {
 	first := last - eventstore.Position(len(dr.events)) + 1
 	for n, event := range dr.events {
 		i := dr.commands[n]
-		results[i].Receipt, results[i].Err = d.keep(s, event, dr.data[n], first+eventstore.Position(n))
-		s, _ = d.known.Get(event.Subject)
+		s, results[i].Receipt, results[i].Err = d.keep(s, event, dr.data[n], first+eventstore.Position(n))
 	}
 }
 

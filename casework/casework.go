@@ -8,6 +8,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -36,6 +37,9 @@ type Store interface {
 	Since(stream string, after eventstore.Position) (records []eventstore.Record, through eventstore.Position, ok bool)
 	// Load reads a whole stream: slow, never wrong.
 	Load(ctx context.Context, stream string) ([]eventstore.Record, eventstore.Position, error)
+	// Newest is the last position of a stream after what memory has forgotten,
+	// read back or not; 0 if there is none.
+	Newest(stream string) eventstore.Position
 	// Last asks for the position of the last record of all, and Wait waits
 	// until Since knows of a position.
 	Last(ctx context.Context) (eventstore.Position, error)
@@ -56,10 +60,11 @@ type Desk struct {
 	store  Store
 	now    func() time.Time
 
-	known *lru.Cache[domain.CaseID, seen] // cases of late; safe for many goroutines
-	cold  gather.Group[domain.CaseID, found]
-	cases Cases
-	turns turns
+	known       *lru.Cache[domain.CaseID, seen] // cases of late; safe for many goroutines
+	remembering sync.Mutex                      // held while known is compared and set
+	cold        gather.Group[domain.CaseID, found]
+	cases       Cases
+	turns       turns
 }
 
 // seen is a case and the position up to which it is complete. The case is nil
@@ -140,6 +145,13 @@ func (d *Desk) Record(ctx context.Context, cmd domain.Command) (domain.Receipt, 
 		}
 		event, refused := domain.Decide(d.book, d.roster(), s.c, cmd, d.stamp())
 		if refused != nil {
+			// A no must not rest on a case that has gone on meanwhile.
+			if newest := d.store.Newest(string(cmd.Case)); newest > s.at {
+				if err = d.store.Wait(ctx, newest); err != nil {
+					break
+				}
+				continue
+			}
 			return domain.Receipt{}, refused
 		}
 		data, refused := event.Encode()
@@ -150,7 +162,8 @@ func (d *Desk) Record(ctx context.Context, cmd domain.Command) (domain.Receipt, 
 		var at eventstore.Position
 		at, err = d.store.Append(ctx, domain.Subject(event.Agency(), event.Procedure(), cmd.Case), s.at, data)
 		if err == nil {
-			return d.keep(s, event, data, at)
+			_, receipt, err := d.keep(s, event, data, at)
+			return receipt, err
 		}
 		if err = d.lookAgain(ctx, err); err != nil {
 			break
@@ -190,14 +203,25 @@ func same(cmd domain.Command, receipt domain.Receipt) (domain.Receipt, error) {
 
 // keep folds the event that has just been stored into the case, so that the
 // next command finds it in memory.
-func (d *Desk) keep(s seen, event domain.Event, data []byte, at eventstore.Position) (domain.Receipt, error) {
+func (d *Desk) keep(s seen, event domain.Event, data []byte, at eventstore.Position) (seen, domain.Receipt, error) {
 	r := domain.Recorded{Position: uint64(at), Digest: domain.DigestOf(data), Raw: data, Event: event}
 	next, err := domain.Evolve(d.book, s.c, r)
 	if err != nil {
-		return domain.Receipt{}, err
+		return seen{}, domain.Receipt{}, err
 	}
-	d.known.Add(next.ID, seen{c: next, at: at})
-	return domain.ReceiptOf(r), nil
+	kept := seen{c: next, at: at}
+	d.remember(next.ID, kept)
+	return kept, domain.ReceiptOf(r), nil
+}
+
+// remember keeps a case in memory, unless what is there goes further: who only
+// reads a case may come late.
+func (d *Desk) remember(id domain.CaseID, s seen) {
+	d.remembering.Lock()
+	defer d.remembering.Unlock()
+	if known, ok := d.known.Peek(id); !ok || known.at <= s.at {
+		d.known.Add(id, s)
+	}
 }
 
 // Case returns a case as it is now. It fails with domain.ErrNoCase.
@@ -224,7 +248,7 @@ func (d *Desk) load(ctx context.Context, id domain.CaseID) (seen, error) {
 	if err != nil {
 		return seen{}, err
 	}
-	d.known.Add(id, s)
+	d.remember(id, s)
 	return s, nil
 }
 

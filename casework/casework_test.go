@@ -327,3 +327,38 @@ func steps(c *domain.Case) []rulebook.Step {
 	}
 	return out
 }
+
+// laggard is a store whose memory shows what was stored only after Wait, as it
+// can be for a moment between an acknowledgement and the reading back.
+type laggard struct {
+	*eventstore.Store
+	waited atomic.Bool
+}
+
+func (l *laggard) Since(stream string, after eventstore.Position) ([]eventstore.Record, eventstore.Position, bool) {
+	if !l.waited.Load() {
+		return nil, after, true
+	}
+	return l.Store.Since(stream, after)
+}
+
+func (l *laggard) Wait(ctx context.Context, p eventstore.Position) error {
+	err := l.Store.Wait(ctx, p)
+	l.waited.Store(true)
+	return err
+}
+
+// TestANoIsNotStale: another process has just opened the case, and this one's
+// memory does not show it yet. "There is no such case" would be wrong.
+func TestANoIsNotStale(t *testing.T) {
+	store := eventstoretest.New(t)
+	at := time.Now().Add(-time.Minute)
+	if _, err := casework.New(book, store, nil, casework.Options{}).Record(t.Context(), clue("1", "甲-1", at)); err != nil {
+		t.Fatal(err)
+	}
+	desk := casework.New(book, &laggard{Store: store}, nil, casework.Options{})
+	r, err := desk.Record(t.Context(), evidence("2", "甲-1", at))
+	if err != nil || r.Revision != 2 {
+		t.Errorf("an act on a case that was just opened: %+v, %v", r, err)
+	}
+}

@@ -21,6 +21,7 @@ type Registers struct {
 	mu    sync.Mutex // guards what follows
 	now   *domain.Register
 	moved chan struct{} // closed when now is another
+	wrong error         // why they cannot follow at present
 }
 
 // A Log is what registers follow; an *eventstore.Store is one.
@@ -50,17 +51,22 @@ func (r *Registers) look() (*domain.Register, <-chan struct{}) {
 func (r *Registers) set(next *domain.Register) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.now = next
+	r.now, r.wrong = next, nil
 	close(r.moved)
 	r.moved = make(chan struct{})
 }
 
-// Roster is the register of officers as it is now; nil where it knows nobody.
+// Roster is the register of officers as it is now.
 func (r *Registers) Roster() domain.Roster {
-	if now, _ := r.look(); now.Known() {
-		return now
-	}
-	return nil
+	now, _ := r.look()
+	return now
+}
+
+// Status is how far they have come, and why they go no further.
+func (r *Registers) Status() (at uint64, wrong error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.now.At(), r.wrong
 }
 
 // Wait returns when they have come to a position.
@@ -86,6 +92,9 @@ func (r *Registers) Run(ctx context.Context, log Log, past Past, logger *slog.Lo
 		if ctx.Err() != nil {
 			return nil //nolint:nilerr // it was asked to end
 		}
+		r.mu.Lock()
+		r.wrong = err
+		r.mu.Unlock()
 		logger.Error("the registers cannot follow the log and try again", "error", err)
 		select {
 		case <-time.After(time.Second):
@@ -103,10 +112,14 @@ func (r *Registers) follow(ctx context.Context, log Log, past Past) error {
 		if err != nil {
 			return err
 		}
-		for _, record := range records {
-			if record.Position <= through { // the others come with the log
-				register = register.With(record)
+		for i, record := range records {
+			if record.Position > through { // these come with the log
+				records = records[:i]
+				break
 			}
+		}
+		if register, err = register.With(records...); err != nil {
+			return err
 		}
 		after = through
 		register = register.UpTo(after)
@@ -116,6 +129,7 @@ func (r *Registers) follow(ctx context.Context, log Log, past Past) error {
 		if err != nil {
 			return err
 		}
+		var records []domain.Recorded
 		for _, stored := range batch {
 			if !ofProcedure(stored.Stream, domain.RegisterProcedure) {
 				continue
@@ -124,7 +138,10 @@ func (r *Registers) follow(ctx context.Context, log Log, past Past) error {
 			if err != nil {
 				return fmt.Errorf("register of officers: %w", err)
 			}
-			register = register.With(record)
+			records = append(records, record)
+		}
+		if register, err = register.With(records...); err != nil {
+			return err
 		}
 		register = register.UpTo(uint64(batch[len(batch)-1].Position))
 		r.set(register)

@@ -91,7 +91,7 @@ func decide(c *Case, roster Roster, cmd Command, stamp Stamp) (Event, error) {
 		Salt:        stamp.Salt,
 		Data: Data{
 			ActorName:   cmd.Actor.Name,
-			Officers:    certified(roster, cmd.Officers, calendar.DateOf(cmd.At)),
+			Officers:    certified(roster, c.Agency, cmd.Officers, calendar.DateOf(cmd.At)),
 			Place:       cmd.Place,
 			Fields:      fields,
 			Documents:   cmd.Documents,
@@ -103,7 +103,7 @@ func decide(c *Case, roster Roster, cmd Command, stamp Stamp) (Event, error) {
 			Import:      cmd.Import,
 		},
 	}
-	if roster != nil && len(event.Data.Officers) > 0 {
+	if len(event.Data.Officers) > 0 && roster != nil && roster.Knows(c.Agency) {
 		event.Data.RosterAt = roster.At()
 	}
 	event.Data.Findings = p.Judge(c.History, event.Step())
@@ -148,14 +148,14 @@ func role(p *rulebook.Procedure, cmd Command) string {
 
 // certified freezes each officer's certificate as the roster has it on the
 // day of the act. What a caller claims of a certificate counts only where
-// there is no roster at all.
-func certified(roster Roster, officers []rulebook.Officer, on calendar.Date) []rulebook.Officer {
-	if roster == nil {
+// there is no roster of the agency at all.
+func certified(roster Roster, agency string, officers []rulebook.Officer, on calendar.Date) []rulebook.Officer {
+	if roster == nil || !roster.Knows(agency) {
 		return officers
 	}
 	out := make([]rulebook.Officer, len(officers))
 	for i, o := range officers {
-		if known, ok := roster.Officer(o.ID, on); ok {
+		if known, ok := roster.Officer(agency, o.ID, on); ok {
 			out[i] = known
 		} else {
 			out[i] = rulebook.Officer{ID: o.ID, Name: o.Name}

@@ -204,8 +204,11 @@ func Token(s string) string {
 
 // A Roster answers who an officer was on a day (行政处罚法 42).
 type Roster interface {
-	// Officer returns the officer with the certificate as of that day.
-	Officer(id string, on calendar.Date) (rulebook.Officer, bool)
+	// Officer returns the officer of an agency with the certificate as of that day.
+	Officer(agency, id string, on calendar.Date) (rulebook.Officer, bool)
+	// Knows reports whether it has the officers of an agency. Where it does
+	// not, what commands say of them is taken as it is.
+	Knows(agency string) bool
 	// At is the position in the log up to which it was read, 0 for a roster
 	// that does not come from the log.
 	At() uint64

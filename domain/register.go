@@ -1,6 +1,7 @@
 package domain
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 
@@ -21,41 +22,61 @@ type Register struct {
 	at      uint64
 	below   *RosterFile
 	files   map[CaseID]*officerFile
-	persons map[string]*officerFile
+	persons map[string][]*officerFile // by id, the file that was opened last at the end
 }
 
 // NewRegister returns the register of an empty log. below may be nil.
 func NewRegister(below *RosterFile) *Register { return &Register{below: below} }
 
-// With returns the register after one more record, which may be of any
-// procedure, and may have been taken in before.
-func (g *Register) With(r Recorded) *Register {
+// With returns the register after further records, in their order. They may be
+// of any procedure, and may have been taken in before. It fails with ErrChain
+// where one of an officer's records is missing.
+func (g *Register) With(records ...Recorded) (*Register, error) {
 	next := *g
-	next.at = max(g.at, r.Position)
-	if r.Procedure() != RegisterProcedure {
-		return &next
+	changed := false
+	for _, r := range records {
+		next.at = max(next.at, r.Position)
+		if r.Procedure() != RegisterProcedure {
+			continue
+		}
+		file := officerFile{agency: r.Agency(), opened: r.Position}
+		if known := next.files[r.Subject]; known != nil {
+			file = *known
+		}
+		switch {
+		case r.Revision <= file.revision:
+			continue
+		case r.Revision > file.revision+1:
+			return nil, fmt.Errorf("%w: register of officers: case %s, position %d: revision %d after %d",
+				ErrChain, r.Subject, r.Position, r.Revision, file.revision)
+		}
+		if !changed {
+			changed = true
+			if next.files = maps.Clone(g.files); next.files == nil {
+				next.files = make(map[CaseID]*officerFile)
+			}
+		}
+		file.revision++
+		file.take(r.Step())
+		next.files[r.Subject] = &file
 	}
-	var file officerFile
-	if known := g.files[r.Subject]; known != nil {
-		file = *known
+	if changed {
+		next.index()
 	}
-	if r.Revision != file.revision+1 {
-		return &next
-	}
-	file.revision++
-	file.take(r.Step())
-	next.files = maps.Clone(g.files)
-	if next.files == nil {
-		next.files = make(map[CaseID]*officerFile)
-	}
-	next.files[r.Subject] = &file
-	next.persons = make(map[string]*officerFile, len(next.files))
-	for _, f := range next.files {
+	return &next, nil
+}
+
+// index finds the officers' files by person.
+func (g *Register) index() {
+	g.persons = make(map[string][]*officerFile, len(g.files))
+	for _, f := range g.files {
 		if f.officer.ID != "" {
-			next.persons[f.officer.ID] = f
+			g.persons[f.officer.ID] = append(g.persons[f.officer.ID], f)
 		}
 	}
-	return &next
+	for _, files := range g.persons {
+		slices.SortFunc(files, func(a, b *officerFile) int { return int(int64(a.opened) - int64(b.opened)) })
+	}
 }
 
 // UpTo returns the register at a later position, up to which no record was of
@@ -69,27 +90,59 @@ func (g *Register) UpTo(position uint64) *Register {
 // At is the position of the last record that was taken in.
 func (g *Register) At() uint64 { return g.at }
 
-// Known reports whether it knows anybody. Where it does not, what commands say
-// of officers is taken as it is.
-func (g *Register) Known() bool { return len(g.persons) > 0 || g.below != nil }
+// Knows reports whether an agency's officers are in it: a certificate of one of
+// them was recorded, or there is a file below.
+func (g *Register) Knows(agency string) bool {
+	if g.below != nil {
+		return true
+	}
+	for _, f := range g.files {
+		if f.agency == agency && f.certified {
+			return true
+		}
+	}
+	return false
+}
 
 // Officer returns the officer with the certificate that was valid on a day;
-// where none was, with the one that had ended last, or begins next.
-func (g *Register) Officer(id string, on calendar.Date) (rulebook.Officer, bool) {
-	if f, ok := g.persons[id]; ok {
-		return f.officer.on(on), true
+// where none was, with the one that had ended last, or begins next. A file of
+// the agency itself counts before one of another agency.
+func (g *Register) Officer(agency, id string, on calendar.Date) (rulebook.Officer, bool) {
+	files := g.persons[id]
+	for _, f := range slices.Backward(files) {
+		if f.agency == agency {
+			return f.officer.on(on), true
+		}
 	}
 	if g.below != nil {
-		return g.below.Officer(id, on)
+		if o, ok := g.below.Officer(agency, id, on); ok {
+			return o, true
+		}
+	}
+	if len(files) > 0 {
+		return files[len(files)-1].officer.on(on), true
 	}
 	return rulebook.Officer{}, false
 }
 
 // officerFile is one officer's case.
 type officerFile struct {
-	revision int
-	steps    []rulebook.Step // those not corrected, each correction in the place of what it corrects
-	officer  rosterOfficer
+	agency    string
+	opened    uint64
+	revision  int
+	steps     []rulebook.Step // those not corrected, each correction in the place of what it corrects
+	officer   rosterOfficer
+	certified bool // a certificate was issued
+}
+
+// interval is from one day to another, both included; a zero to is open.
+type interval struct{ from, to calendar.Date }
+
+// A held certificate is one with the days on which it was suspended.
+type held struct {
+	rosterCertificate
+	card      string // "" and enforcement allow enforcement; supervision does not
+	suspended []interval
 }
 
 // take adds a step and reads the file anew: it is short, and a correction may
@@ -102,82 +155,83 @@ func (f *officerFile) take(s rulebook.Step) {
 	} else {
 		f.steps = append(f.steps, s)
 	}
-	f.officer = rosterOfficer{}
-	var suspended []interval
+	f.officer, f.certified = rosterOfficer{}, false
+	var all []held
 	for _, s := range f.steps {
-		suspended = f.read(s, suspended)
+		all = f.read(s, all)
 	}
-	for _, gap := range suspended {
-		f.officer.Certificates = without(f.officer.Certificates, gap)
+	for _, c := range all {
+		if c.card != "" && c.card != "enforcement" {
+			continue
+		}
+		f.certified = true
+		f.officer.Certificates = append(f.officer.Certificates, c.valid()...)
 	}
 }
 
-// interval is from one day to another, both included; a zero to is open.
-type interval struct{ from, to calendar.Date }
-
-// read applies one act. The names are those of domain/law/officer.yaml.
-func (f *officerFile) read(s rulebook.Step, suspended []interval) []interval {
-	o := &f.officer
+// read applies one act to the certificates. The names are those of
+// domain/law/officer.yaml.
+func (f *officerFile) read(s rulebook.Step, all []held) []held {
 	text := func(field string) string { v, _ := s.Fields[field].(string); return v }
 	day := func(field string) calendar.Date {
 		d, _ := calendar.ParseDate(text(field)) // zero where there is none
 		return d
 	}
-	last := func() rosterCertificate {
-		if n := len(o.Certificates); n > 0 {
-			return o.Certificates[n-1]
-		}
-		return rosterCertificate{}
+	var last held
+	if n := len(all); n > 0 {
+		last = all[n-1]
+		last.suspended = slices.Clone(last.suspended)
 	}
 	switch s.Act {
 	case "enrol-officer":
-		o.ID, o.Name = text("person"), text("full_name")
+		f.officer.ID, f.officer.Name = text("person"), text("full_name")
 	case "issue-certificate":
-		if card := text("card"); card != "" && card != "enforcement" {
-			return suspended // a certificate of supervision does not allow enforcement
-		}
-		o.Certificates = append(o.Certificates, rosterCertificate{
+		return append(all, held{card: text("card"), rosterCertificate: rosterCertificate{
 			Number: text("certificate_no"), From: day("valid_from"), To: day("valid_to"), Field: text("category"), Area: text("area"),
-		})
+		}})
 	case "renew-certificate":
-		c := last()
-		c.Number, c.From, c.To = text("certificate_no"), day("valid_from"), day("valid_to")
-		o.Certificates = append(o.Certificates, c)
+		last.Number, last.From, last.To = text("certificate_no"), day("valid_from"), day("valid_to")
+		return append(ended(all, last.From.AddDays(-1)), last)
 	case "change-certificate":
-		c, from := last(), day("changed_from")
-		o.end(from.AddDays(-1))
-		c.From = from
+		last.From = day("changed_from")
 		if v := text("category"); v != "" {
-			c.Field = v
+			last.Field = v
 		}
 		if v := text("area"); v != "" {
-			c.Area = v
+			last.Area = v
 		}
-		o.Certificates = append(o.Certificates, c)
+		return append(ended(all, last.From.AddDays(-1)), last)
 	case "suspend-certificate":
-		suspended = append(suspended, interval{day("suspended_from"), day("suspended_to")})
+		for i := range all {
+			all[i].suspended = append(all[i].suspended, interval{day("suspended_from"), day("suspended_to")})
+		}
 	case "resume-certificate":
-		if n := len(suspended); n > 0 {
-			suspended[n-1].to = day("resumed_from").AddDays(-1)
+		until := day("resumed_from").AddDays(-1)
+		for i := range all {
+			for k, gap := range all[i].suspended {
+				if gap.to.IsZero() || gap.to.After(until) { // it ends earlier, never later
+					all[i].suspended[k].to = until
+				}
+			}
 		}
 	case "revoke-certificate":
-		o.end(day("revoked_on").AddDays(-1))
+		return ended(all, day("revoked_on").AddDays(-1))
 	case "transfer-officer":
 		if stays, _ := s.Fields["enforcement_post"].(bool); !stays {
-			o.end(day("transferred_on"))
+			return ended(all, day("transferred_on"))
 		}
 	case "leave-post":
-		o.end(day("left_on"))
+		return ended(all, day("left_on"))
 	case "cancel-certificate":
-		o.end(day("handed_in_on"))
+		return ended(all, day("handed_in_on"))
 	}
-	return suspended
+	return all
 }
 
-// end lets no certificate be valid after a day.
-func (o *rosterOfficer) end(on calendar.Date) {
-	var kept []rosterCertificate
-	for _, c := range o.Certificates {
+// ended lets no certificate be valid after a day.
+func ended(all []held, on calendar.Date) []held {
+	var kept []held
+	for _, c := range all {
 		if c.To.After(on) {
 			c.To = on
 		}
@@ -185,30 +239,35 @@ func (o *rosterOfficer) end(on calendar.Date) {
 			kept = append(kept, c)
 		}
 	}
-	o.Certificates = kept
+	return kept
 }
 
-// without takes the days of a gap out of certificates.
-func without(certificates []rosterCertificate, gap interval) []rosterCertificate {
-	var out []rosterCertificate
-	add := func(c rosterCertificate) {
-		if !c.To.Before(c.From) {
-			out = append(out, c)
+// valid is the certificate without the days on which it was suspended: one for
+// each stretch that is left.
+func (c held) valid() []rosterCertificate {
+	stretches := []rosterCertificate{c.rosterCertificate}
+	for _, gap := range c.suspended {
+		var left []rosterCertificate
+		add := func(s rosterCertificate) {
+			if !s.To.Before(s.From) {
+				left = append(left, s)
+			}
 		}
+		for _, s := range stretches {
+			before, after := s, s
+			if end := gap.from.AddDays(-1); before.To.After(end) {
+				before.To = end
+			}
+			add(before)
+			if gap.to.IsZero() {
+				continue
+			}
+			if begin := gap.to.AddDays(1); after.From.Before(begin) {
+				after.From = begin
+			}
+			add(after)
+		}
+		stretches = left
 	}
-	for _, c := range certificates {
-		before, after := c, c
-		if end := gap.from.AddDays(-1); before.To.After(end) {
-			before.To = end
-		}
-		add(before)
-		if gap.to.IsZero() {
-			continue
-		}
-		if begin := gap.to.AddDays(1); after.From.Before(begin) {
-			after.From = begin
-		}
-		add(after)
-	}
-	return out
+	return stretches
 }

@@ -63,7 +63,7 @@ func ParseRoster(data []byte) (*RosterFile, error) {
 
 // Officer returns the officer with the certificate that was valid on a day;
 // where none was, with the one that had expired last, or begins next.
-func (r *RosterFile) Officer(id string, on calendar.Date) (rulebook.Officer, bool) {
+func (r *RosterFile) Officer(_, id string, on calendar.Date) (rulebook.Officer, bool) {
 	o, ok := r.byID[id]
 	if !ok {
 		return rulebook.Officer{}, false
@@ -88,6 +88,9 @@ func (o rosterOfficer) on(on calendar.Date) rulebook.Officer {
 	}
 	return officer
 }
+
+// Knows is true: who is not in a file is not an officer.
+func (r *RosterFile) Knows(string) bool { return true }
 
 // At is 0: a file is at no position of the log.
 func (r *RosterFile) At() uint64 { return 0 }

@@ -267,7 +267,8 @@ func (s *Store) currentRole() (role, <-chan struct{}) {
 // Since on this process then finds it.
 //
 // When it returns without an error the records are on the disk. Since finds
-// them after Wait: they are read back a moment later.
+// them after Wait: they are read back a moment later, and are compared with data
+// then, which must not be changed.
 //
 // A failed Append may have been stored all the same: with ErrUnknown, and with
 // the error of ctx when it ended at the wrong moment (then both are wrapped).
@@ -424,7 +425,7 @@ func (s *Store) slow(ctx context.Context) error {
 	if s.cfg.MaxLag <= 0 {
 		return nil
 	}
-	fits := func() bool { return s.tail.shown() <= s.tail.released+Position(s.cfg.MaxLag) }
+	fits := func() bool { return s.tail.stored() <= s.tail.released+Position(s.cfg.MaxLag) }
 	s.tail.mu.Lock()
 	ok := fits()
 	s.tail.mu.Unlock()
@@ -472,6 +473,14 @@ func (s *Store) remember(ctx context.Context, e *entry) error {
 // not reach back to after: then read them elsewhere (a read model, Load).
 func (s *Store) Since(stream string, after Position) (recs []Record, through Position, ok bool) {
 	return s.tail.since(stream, after)
+}
+
+// Newest returns the last position of a stream that this process knows to be
+// stored, read back or not, after what the tail has forgotten; 0 if there is none.
+// Where it lies behind a position that Since came to, Wait for it.
+func (s *Store) Newest(stream string) Position {
+	last, _ := s.tail.head(stream)
+	return last
 }
 
 // Release says that all readers hold everything up to a position durably, so

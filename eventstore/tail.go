@@ -78,6 +78,15 @@ func (t *tail) received() Position { return t.base + Position(len(t.kept)) }
 // shown is the last position that readers may have. t.mu must be held.
 func (t *tail) shown() Position { return min(t.received(), max(t.limit, t.base)) }
 
+// stored is the last position that is known to be on the disk, shown or about
+// to be. t.mu must be held.
+func (t *tail) stored() Position {
+	if t.limit == open {
+		return t.received()
+	}
+	return max(t.shown(), t.limit)
+}
+
 // wake tells those who wait that more is shown. t.mu must be held.
 func (t *tail) wake() {
 	close(t.changed)
@@ -269,6 +278,9 @@ func (t *tail) tags(after Position, n int) []uint64 {
 func (t *tail) cut(end Position) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.limit != open && end < t.limit {
+		return fmt.Errorf("%w: it ends at %d, position %d was acknowledged", ErrNotWhole, end, t.limit)
+	}
 	if end >= t.received() {
 		return nil
 	}

@@ -241,6 +241,23 @@ func TestReplaced(t *testing.T) {
 	}
 }
 
+// TestOlderTables opens tables from before replaced ones were marked.
+func TestOlderTables(t *testing.T) {
+	o := newOffice(t)
+	pool := pgtest.New(t)
+	db, stop := o.run(pool)
+	o.file("K-1", "甲")
+	o.settle(db)
+	stop()
+	if _, err := pool.Exec(t.Context(), `alter table stats_v1.position drop column closed`); err != nil {
+		t.Fatal(err)
+	}
+	db, _ = o.run(pool)
+	o.file("K-2", "乙")
+	o.settle(db)
+	o.agree(db)
+}
+
 // TestRebuildWithoutLive rebuilds while nobody keeps the models.
 func TestRebuildWithoutLive(t *testing.T) {
 	o := newOffice(t)

@@ -18,10 +18,10 @@ const (
 	near     = 2 * maxBatch // behind the crew by no more than this, a model joins it
 	inMemory = 12_000       // folded cases kept for the crew
 
-	// linger is how long after the beginning of a small batch the next one
-	// begins: what comes meanwhile is gathered, for five transactions of one
-	// record cost nearly as much as five of a hundred. Somebody who waits for a
-	// position (DB.Wait) ends it.
+	// linger is the least time between the beginnings of two small batches: what
+	// comes meanwhile is gathered, for five transactions of one record cost
+	// nearly as much as five of a hundred. Somebody in this process who waits for
+	// a position (DB.Wait) ends it.
 	linger = 40 * time.Millisecond
 	small  = 256 // records of a small batch
 

@@ -41,10 +41,29 @@ func ensure(ctx context.Context, pool *pgxpool.Pool, p Projection) (uint64, erro
 				return err
 			}
 		}
+		if err := closable(ctx, tx, p.schema()); err != nil {
+			return err
+		}
 		at, err = readPosition(ctx, tx, p.schema())
 		return err
 	})
 	return at, err
+}
+
+// closable adds the mark of replaced tables where they were made before there
+// was one.
+func closable(ctx context.Context, tx pgx.Tx, schema string) error {
+	var there bool
+	err := tx.QueryRow(ctx, `
+		select exists (
+			select from pg_attribute
+			where attrelid = ($1 || '.position')::regclass and attname = 'closed'
+		)`, schema).Scan(&there)
+	if err != nil || there {
+		return err
+	}
+	_, err = tx.Exec(ctx, `alter table `+schema+`.position add column closed boolean not null default false`)
+	return err
 }
 
 // create makes an empty schema of a model, at position 0.

@@ -94,7 +94,7 @@ func officers(r *domain.Recorded) []string {
 }
 
 // late reports whether a record was made beyond the limit of the rule on late
-// records (law.md R-046), which then demands a reason.
+// records, which then demands a reason.
 func late(r *domain.Recorded) bool { return r.Data.LateReason != "" }
 
 // RecordsOf returns all records of a procedure's cases, in their order, and a

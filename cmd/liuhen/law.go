@@ -89,7 +89,7 @@ func procedureOf(book *rulebook.Book, name, edition string) (*rulebook.Procedure
 	}
 	day, err := calendar.ParseDate(edition)
 	if err != nil {
-		return nil, usagef("--edition: %v", err)
+		return nil, usagef("edition: %v", err)
 	}
 	if law, ok := book.Edition(name, day); ok {
 		return law, nil
@@ -326,7 +326,8 @@ func lawCoverageCommand(p *program) *cobra.Command {
 		Long: `逐号列出每条规则：在哪些程序里、运行了多少例；未收录的，说明理由。
 Go through the numbered rules (R-001 to R-120): which procedures have each, how
 many of its examples ran, and why one is left out. Exit code 1 if a rule is
-missing without a reason or an example does not come out as written.`,
+missing without a reason or one of its examples does not come out as written
+("liuhen law test" runs those of all rules).`,
 		Example: `  liuhen law coverage
   liuhen law coverage --json`,
 		Args: cobra.NoArgs,

@@ -100,8 +100,8 @@ the law. docs/DUTIES.md of the source is made with it.`,
 // the duty that it states.
 type duty struct {
 	Section string    `yaml:"section" json:"section"`
-	Number  int       `yaml:"number" json:"number"` // of the sentence in its section, from 1
-	Begins  string    `yaml:"begins" json:"begins"` // its first characters
+	Number  int       `yaml:"number" json:"number"`       // of the sentence in its section, from 1
+	Begins  string    `yaml:"begins" json:"begins"`       // its first characters
 	Duty    string    `yaml:"duty" json:"duty,omitempty"` // in our words
 	Carried []carried `yaml:"carried" json:"carried"`
 	None    string    `yaml:"none" json:"none,omitempty"` // why it states no duty

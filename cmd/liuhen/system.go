@@ -45,6 +45,8 @@ type system struct {
 	looks  *eventstore.Store // of the access trail
 	desk   *casework.Desk
 
+	registers *casework.Registers
+
 	parts  []part     // in the order in which they were started
 	failed chan error // the first part that ended by itself says why; room for one
 }
@@ -149,6 +151,7 @@ func (s *system) start(ctx context.Context, withSample bool) error {
 		return err
 	}
 	registers := casework.NewRegisters(roster)
+	s.registers = registers
 	s.run("registers", func(ctx context.Context) error { return registers.Run(ctx, s.store, s.db, s.logger) })
 	last, err := s.store.Last(ctx)
 	if err != nil {
@@ -417,6 +420,9 @@ func (s *system) health(context.Context) api.Health {
 	add(looks.Incident != "", "the access trail is stopped: "+looks.Incident)
 	add(st.Full || looks.Full, "the disk is full")
 	add(!st.Writing && (st.Holder == "" || st.Holder == st.Self), "no process writes at present")
+	if at, wrong := s.registers.Status(); wrong != nil {
+		add(true, fmt.Sprintf("the register of officers stands at position %d: %v", at, wrong))
+	}
 	for _, m := range h.Models {
 		add(m.State == projections.Waiting, fmt.Sprintf("read model %s waits at position %d: %s", m.Model, m.Position, m.Error))
 	}

@@ -227,7 +227,7 @@ type Document struct {
 }
 
 // A Dossier is the order of a procedure's documents in the file, by their
-// kinds: what is in it goes to the archive in this order (law.md 4.8).
+// kinds: what is in it goes to the archive in this order.
 type Dossier struct {
 	Main []string `json:"main"`           // 正卷
 	Side []string `json:"side,omitempty"` // 副卷, which the party and the public do not see

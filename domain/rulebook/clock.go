@@ -290,7 +290,7 @@ func (j *judging) started(c *clock, s *Step, on calendar.Date, at int32) (run, b
 		r.limit = j.params.limits[c.limit.param]
 	case c.limit.named:
 		text, _ := s.Fields[c.limit.field].(string)
-		if d, err := calendar.ParseDate(text); err == nil && d.After(r.day) { // a day before the start is no limit
+		if d, err := calendar.ParseDate(text); err == nil && d.After(r.day) { // a day that is not after the start is no limit
 			r.limit = calendar.Limit{N: d.Sub(r.day), Kind: calendar.Days}
 		}
 	case c.limit.field != "":
@@ -473,7 +473,7 @@ func (j *judging) lateness(r *Rule, run *run) {
 
 // lateText says by how much, by the rolled date and, where that differs, by
 // the one without rolling: which of them binds an agency the law leaves open,
-// and only the later one is held against it (民事诉讼法 85; law.md 0.2).
+// and only the later one is held against it (民事诉讼法 85).
 func (j *judging) lateText(run *run) Text {
 	d := &run.due
 	start, end := j.p.title(run.start.Act), j.p.title(run.end.Act)

@@ -77,7 +77,9 @@ func (l *loader) readNumbered() {
 		}
 		for i := first; i <= last; i++ {
 			id := fmt.Sprintf("%s%0*d", prefix, len(from)-len(prefix), i)
-			l.numbered, known[id] = append(l.numbered, id), true
+			if !known[id] {
+				l.numbered, known[id] = append(l.numbered, id), true
+			}
 		}
 	}
 	judged := make(map[string]*Procedure)

@@ -16,8 +16,8 @@ type Change struct {
 }
 
 // Diff says in words what changed from one edition of a procedure to another:
-// stages, acts and rules that came and went, and what of each is different.
-// Where an expression or an example was only worded otherwise it says so too.
+// stages, acts and rules that came and went, and what of each is different, as
+// far as a reader of the law sees it (not examples, code tables and parameters).
 func Diff(before, after *Procedure) []Change {
 	d := &differ{}
 	d.compare("procedure", Text{ZH: "程序", EN: "procedure"}, before, after, "acts", "rules", "stages", "source", "edition")

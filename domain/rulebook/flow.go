@@ -19,7 +19,8 @@ const (
 )
 
 // Flow draws a procedure's flow chart as SVG: the stages in their order with
-// the acts done in each, and an arrow for every way from one stage to another.
+// the acts done in each, and an arrow for every way from one stage to another
+// that an act of a stage opens. Acts that are done in any stage stand apart.
 // It is what an agency publishes before it acts (国办发〔2018〕118号: 执法流程图).
 // lang is zh or en.
 func Flow(w io.Writer, p *Procedure, lang string) error {
@@ -139,8 +140,8 @@ func (f *flow) box(b *flowStage) {
 		if to := a.to; to >= 0 && to != b.index {
 			name += " → " + f.p.Stages[to].Title.In(f.lang)
 		}
-		for _, r := range f.p.starting[f.p.actIndex(a.Name)] {
-			name += f.say("（起算 ", " (starts ") + r.clock.limit.in(f.lang, f.p.params) + f.say("）", ")")
+		for _, limit := range f.starts(a) {
+			name += f.say("（起算 ", " (starts ") + limit + f.say("）", ")")
 		}
 		colour, weight := "#333", "400"
 		if a.Effect {
@@ -148,6 +149,22 @@ func (f *flow) box(b *flowStage) {
 		}
 		f.text(flowMargin+28, b.y+flowHead+flowLine*i+14, 13, colour, weight, f.mark(a)+name)
 	}
+}
+
+// starts are the limits that an act starts, each once. One that the act itself
+// names is told by the name of its field.
+func (f *flow) starts(a *Act) []string {
+	var out []string
+	for _, r := range f.p.starting[f.p.actIndex(a.Name)] {
+		limit := r.clock.limit.in(f.lang, f.p.params)
+		if field, ok := a.Field(r.clock.limit.field); ok {
+			limit = field.Title.In(f.lang)
+		}
+		if !slices.Contains(out, limit) {
+			out = append(out, limit)
+		}
+	}
+	return out
 }
 
 // mark tells the acts that begin and end a case from the others.

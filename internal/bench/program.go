@@ -414,7 +414,11 @@ func (p *program) openDB(ctx context.Context) (*projections.DB, func(), error) {
 		return nil, nil, err
 	}
 	db, err := projections.Open(ctx, pool, book)
-	return db, pool.Close, err
+	if err != nil {
+		pool.Close()
+		return nil, nil, err
+	}
+	return db, pool.Close, nil
 }
 
 // memory is the resident memory of the program, and what its PostgreSQL adds

@@ -75,8 +75,8 @@ func (m *row) beside(raw string, want float64) *row {
 // this kind of machine is twice as fast in one minute as in the next, so a
 // round is compared with its own minute.
 func (r *report) besideNow(m *row, raw string, want float64) {
-	if limit := r.order[raw].Rounds; limit[len(limit)-1] > 0 {
-		m.ratios = append(m.ratios, m.Rounds[len(m.Rounds)-1]/limit[len(limit)-1])
+	if limit, ok := r.order[raw]; ok && limit.Rounds[len(limit.Rounds)-1] > 0 {
+		m.ratios = append(m.ratios, m.Rounds[len(m.Rounds)-1]/limit.Rounds[len(limit.Rounds)-1])
 	}
 	m.beside(raw, want)
 }
