@@ -32,8 +32,8 @@ func digestOf(token string) ([sha256.Size]byte, bool) {
 	if !ok || len(rest) != letters.EncodedLen(36) {
 		return [sha256.Size]byte{}, false
 	}
-	b, err := letters.DecodeString(rest)
-	if err != nil || crc32.ChecksumIEEE(b[:32]) != binary.BigEndian.Uint32(b[32:]) {
+	b, err := letters.DecodeString(rest) // passes over line ends
+	if err != nil || len(b) != 36 || crc32.ChecksumIEEE(b[:32]) != binary.BigEndian.Uint32(b[32:]) {
 		return [sha256.Size]byte{}, false
 	}
 	return sha256.Sum256([]byte(token)), true

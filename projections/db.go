@@ -19,8 +19,8 @@ import (
 type DB struct {
 	pool   *pgxpool.Pool
 	book   *rulebook.Book
-	models map[string]*progress // by name; the map does not change
-	hurry  chan struct{}        // somebody waits for a position
+	models map[string]*progress   // by name; the map does not change
+	hurry  map[bool]chan struct{} // somebody waits for a position: of cases, and (true) of looks; the map does not change
 }
 
 // Open prepares the tables of every model, empty where they were missing.
@@ -30,7 +30,7 @@ func Open(ctx context.Context, pool *pgxpool.Pool, book *rulebook.Book) (*DB, er
 }
 
 func open(ctx context.Context, pool *pgxpool.Pool, book *rulebook.Book, models []Projection) (*DB, error) {
-	db := &DB{pool: pool, book: book, models: make(map[string]*progress, len(models)), hurry: make(chan struct{}, 1)}
+	db := &DB{pool: pool, book: book, models: make(map[string]*progress, len(models)), hurry: map[bool]chan struct{}{false: make(chan struct{}, 1), true: make(chan struct{}, 1)}}
 	for _, p := range models {
 		at, err := ensure(ctx, pool, p)
 		if err != nil {
@@ -115,7 +115,7 @@ func (db *DB) Wait(ctx context.Context, model string, position uint64) (uint64, 
 			continue
 		}
 		select { // those who keep the models need not gather more
-		case db.hurry <- struct{}{}:
+		case db.hurry[g.projection.Looks] <- struct{}{}:
 		default:
 		}
 		select {
@@ -140,13 +140,13 @@ func (db *DB) WaitAll(ctx context.Context, position uint64) error {
 	return nil
 }
 
-// rest pauses, unless somebody waits for a position.
-func (db *DB) rest(ctx context.Context, d time.Duration) {
+// rest pauses, unless somebody waits for a position of cases, or of looks.
+func (db *DB) rest(ctx context.Context, looks bool, d time.Duration) {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-t.C:
-	case <-db.hurry:
+	case <-db.hurry[looks]:
 	case <-ctx.Done():
 	}
 }

@@ -235,7 +235,7 @@ func (r *runner) readOn(ctx context.Context, folder *folder, after *uint64, out 
 		}
 		*after = b.last
 		if len(stored) < small {
-			r.db.rest(ctx, linger-time.Since(began))
+			r.db.rest(ctx, r.looks, linger-time.Since(began))
 		}
 		began = time.Now()
 	}

@@ -51,6 +51,7 @@ func (l *loader) readProcedure(f *file) {
 	} else if !p.Open {
 		f.failAt(f.at["procedure"], "expected acts: in a procedure's file (or open: true)")
 	}
+	l.roads(f, p)
 	f.optional("dossier", func(n ast.Node) { f.readDossier(p, n) })
 
 	if !isName(p.Name) {
