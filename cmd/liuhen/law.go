@@ -291,7 +291,7 @@ func lawDiffCommand(p *program) *cobra.Command {
 		Long: `用文字说明一个程序两个版本之间的变化：阶段、行为、文书、字段、规则。
 Say in words what changed from one edition of a procedure to another: stages, acts,
 documents, fields, rules. With --law DIR an agency's own editions are compared too.`,
-		Example: `  liuhen law diff penalty-ordinary 2021-07-15 2026-03-01 --law /etc/liuhen/law`,
+		Example: `  liuhen law diff our-procedure 2024-01-01 2026-03-01 --law /etc/liuhen/law`,
 		Args:    cobra.ExactArgs(3),
 		RunE: func(_ *cobra.Command, args []string) error {
 			book, err := p.book()
