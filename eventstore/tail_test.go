@@ -256,3 +256,22 @@ func TestReadBack(t *testing.T) {
 		}
 	}
 }
+
+// What was acknowledged and not read back yet counts as stored: it may not be
+// missing after a restart of the server, and readers are behind by it.
+func TestAcknowledgedAndNotReadBack(t *testing.T) {
+	tl := newTail(0, 10, 1<<20)
+	tl.gate(0)
+	if err := tl.commit([]*entry{{stream: "enf.a.p.1", data: bytesOf("one", "two"), last: 2}}, 2); err != nil {
+		t.Fatal(err)
+	}
+	if shown, stored := tl.shown(), tl.stored(); shown != 0 || stored != 2 {
+		t.Errorf("shown to %d, stored to %d; want 0 and 2", shown, stored)
+	}
+	if err := tl.cut(1); !errors.Is(err, ErrNotWhole) {
+		t.Errorf("the stream ends at 1 after 2 was acknowledged: %v, want ErrNotWhole", err)
+	}
+	if err := tl.cut(2); err != nil {
+		t.Errorf("the stream ends where it was acknowledged: %v", err)
+	}
+}
