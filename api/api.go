@@ -29,6 +29,8 @@ import (
 type Desk interface {
 	Record(ctx context.Context, cmd domain.Command) (domain.Receipt, error)
 	RecordAll(ctx context.Context, commands []domain.Command) []casework.Result
+	// Decide judges a command and records nothing.
+	Decide(ctx context.Context, c *domain.Case, cmd domain.Command) (domain.Event, error)
 	Case(ctx context.Context, id domain.CaseID) (*domain.Case, error)
 }
 

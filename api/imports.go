@@ -302,8 +302,7 @@ func (s *server) rehearseOne(ctx context.Context, cases map[domain.CaseID]*domai
 	if receipt, ok := c.Carried(cmd.ID); ok {
 		return casework.Result{Receipt: receipt}
 	}
-	stamp := domain.Stamp{Event: fmt.Sprintf("dry-run-%d", len(cases)), Now: s.Now()}
-	event, err := domain.Decide(s.Book, s.roster(), c, cmd, stamp)
+	event, err := s.Desk.Decide(ctx, c, cmd)
 	if err != nil {
 		return casework.Result{Err: err}
 	}

@@ -27,12 +27,12 @@ type paperDesk struct {
 	c    *domain.Case
 }
 
-func (d *paperDesk) Record(_ context.Context, cmd domain.Command) (domain.Receipt, error) {
+func (d *paperDesk) Record(ctx context.Context, cmd domain.Command) (domain.Receipt, error) {
 	c := d.c
 	if cmd.Procedure != "" {
 		c = nil
 	}
-	event, err := domain.Decide(d.book, nil, c, cmd, domain.Stamp{Event: "e", Salt: "s", Now: now})
+	event, err := d.Decide(ctx, c, cmd)
 	if err != nil {
 		return domain.Receipt{}, err
 	}
@@ -44,6 +44,10 @@ func (d *paperDesk) Record(_ context.Context, cmd domain.Command) (domain.Receip
 		return domain.Receipt{}, err
 	}
 	return domain.ReceiptOf(domain.Recorded{Position: 1, Digest: domain.DigestOf(data), Event: event}), nil
+}
+
+func (d *paperDesk) Decide(_ context.Context, c *domain.Case, cmd domain.Command) (domain.Event, error) {
+	return domain.Decide(d.book, domain.Registers{}, c, cmd, domain.Stamp{Event: "e", Salt: "s", Now: now})
 }
 
 func (d *paperDesk) RecordAll(ctx context.Context, commands []domain.Command) []casework.Result {
@@ -83,7 +87,7 @@ func paperOffice(t testing.TB, role identity.Role) (http.Handler, *logBuffer) {
 		ID: "k", Case: "C-1", Agency: "210100", Procedure: "visit", Act: "file-case", At: now.Add(-time.Hour),
 		Actor: domain.Actor{ID: "li", Roles: []string{"handler"}}, Fields: map[string]json.RawMessage{"party": json.RawMessage(`{"name":"某厂"}`)},
 	}
-	event, err := domain.Decide(book, nil, nil, cmd, domain.Stamp{Event: "e-1", Salt: "s", Now: now})
+	event, err := domain.Decide(book, domain.Registers{}, nil, cmd, domain.Stamp{Event: "e-1", Salt: "s", Now: now})
 	if err != nil {
 		t.Fatal(err)
 	}

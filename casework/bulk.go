@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"liuhen/domain"
+	"liuhen/domain/rulebook"
 	"liuhen/eventstore"
 )
 
@@ -66,6 +67,10 @@ type draft struct {
 	events   []domain.Event
 	data     [][]byte
 	commands []int // which command each event came from
+
+	c    *domain.Case // as the events make it
+	left []int        // commands that are not decided yet
+	reg  domain.Registers
 }
 
 func (d *Desk) recordRound(ctx context.Context, commands []domain.Command, groups []group, results []Result) {
@@ -79,10 +84,15 @@ func (d *Desk) recordRound(ctx context.Context, commands []domain.Command, group
 		return
 	}
 
-	drafts := make([]draft, 0, len(groups))
+	all := make([]*draft, len(groups))
+	for i, g := range groups {
+		all[i] = &draft{from: loaded[g.id], c: loaded[g.id].c, left: g.at}
+	}
+	d.draftAll(ctx, all, commands, results)
+
+	drafts := make([]*draft, 0, len(groups))
 	entries := make([]eventstore.Entry, 0, len(groups))
-	for _, g := range groups {
-		dr := d.draft(loaded[g.id], commands, g.at, results)
+	for _, dr := range all {
 		if len(dr.events) == 0 {
 			continue
 		}
@@ -111,21 +121,52 @@ func (d *Desk) recordRound(ctx context.Context, commands []domain.Command, group
 	}
 }
 
-// draft decides the commands of one case, each on what the one before made of
-// it.
-func (d *Desk) draft(s seen, commands []domain.Command, at []int, results []Result) draft {
-	dr := draft{from: s}
-	c := s.c
-	for _, i := range at {
+// draftAll decides the commands of many cases. What their rules ask of
+// registers is asked for all cases at once, so that a round costs as many
+// questions as the case with most of them.
+func (d *Desk) draftAll(ctx context.Context, drafts []*draft, commands []domain.Command, results []Result) {
+	for waiting := drafts; len(waiting) > 0; {
+		var lookups []rulebook.Lookup
+		var asking []*draft
+		for _, dr := range waiting {
+			if asks := d.draft(dr, commands, results); len(asks) > 0 {
+				lookups, asking = append(lookups, asks...), append(asking, dr)
+			}
+		}
+		if waiting = asking; len(waiting) == 0 {
+			return
+		}
+		facts, at, err := d.lookUp(ctx, lookups)
+		for _, dr := range waiting {
+			if err != nil {
+				results[dr.left[0]].Err = err
+				dr.left = dr.left[1:]
+			}
+			dr.reg.Facts, dr.reg.FactsAt = facts, at
+		}
+	}
+}
+
+// draft decides what is left of the commands of one case, each on what the one
+// before made of it, until one needs to know what registers hold.
+func (d *Desk) draft(dr *draft, commands []domain.Command, results []Result) []rulebook.Lookup {
+	dr.reg.Roster = d.roster()
+	for ; len(dr.left) > 0; dr.left = dr.left[1:] {
+		i := dr.left[0]
 		cmd := commands[i]
-		if c != nil && cmd.Import != nil {
+		if dr.c != nil && cmd.Import != nil {
 			cmd.Procedure = "" // a row of a log does not know whether its case is new
 		}
-		if receipt, ok := c.Carried(cmd.ID); ok {
+		if receipt, ok := dr.c.Carried(cmd.ID); ok {
 			results[i].Receipt, results[i].Err = same(cmd, receipt)
 			continue
 		}
-		event, err := domain.Decide(d.book, d.roster(), c, cmd, d.stamp())
+		event, err := domain.Decide(d.book, dr.reg, dr.c, cmd, d.stamp())
+		var ask *domain.Unanswered
+		if errors.As(err, &ask) {
+			return ask.Lookups
+		}
+		dr.reg.Facts = nil // the next command asks anew
 		if err != nil {
 			results[i].Err = err
 			continue
@@ -135,20 +176,20 @@ func (d *Desk) draft(s seen, commands []domain.Command, at []int, results []Resu
 			results[i].Err = err
 			continue
 		}
-		next, err := domain.Evolve(d.book, c, domain.Recorded{Digest: domain.DigestOf(data), Event: event})
+		next, err := domain.Evolve(d.book, dr.c, domain.Recorded{Digest: domain.DigestOf(data), Event: event})
 		if err != nil {
 			results[i].Err = err
 			continue
 		}
-		c = next
+		dr.c = next
 		dr.events, dr.data, dr.commands = append(dr.events, event), append(dr.data, data), append(dr.commands, i)
 	}
-	return dr
+	return nil
 }
 
 // keepAll folds stored events into their case, now that their positions are
 // known. The records of one entry lie next to each other.
-func (d *Desk) keepAll(dr draft, last eventstore.Position, results []Result) {
+func (d *Desk) keepAll(dr *draft, last eventstore.Position, results []Result) {
 	s := dr.from
 	first := last - eventstore.Position(len(dr.events)) + 1
 	for n, event := range dr.events {

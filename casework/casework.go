@@ -40,6 +40,8 @@ type Store interface {
 	// Newest is the last position of a stream after what memory has forgotten,
 	// read back or not; 0 if there is none.
 	Newest(stream string) eventstore.Position
+	// End is the last position of all that this process knows of.
+	End() eventstore.Position
 	// Last asks for the position of the last record of all, and Wait waits
 	// until Since knows of a position.
 	Last(ctx context.Context) (eventstore.Position, error)
@@ -57,6 +59,7 @@ type Cases interface {
 type Desk struct {
 	book   *rulebook.Book
 	roster func() domain.Roster
+	facts  Facts
 	store  Store
 	now    func() time.Time
 
@@ -80,9 +83,14 @@ type found struct {
 	through uint64
 }
 
+// Facts answers what rules ask of registers, at a position not before from, and
+// says at which.
+type Facts func(ctx context.Context, lookups []rulebook.Lookup, from uint64) (rulebook.Facts, uint64, error)
+
 // Options are the parts of a desk that have a default.
 type Options struct {
 	Roster func() domain.Roster // the roster as it is now; where it or what it gives is nil, what commands say of officers is taken as it is
+	Facts  Facts                // nil: an act whose rules ask registers cannot be recorded
 	Now    func() time.Time     // nil: time.Now
 	Keep   int                  // cases kept in memory; 0: 20,000
 }
@@ -103,7 +111,7 @@ func New(book *rulebook.Book, store Store, cases Cases, o Options) *Desk {
 	if err != nil {
 		panic("casework: " + err.Error())
 	}
-	d := &Desk{book: book, roster: o.Roster, store: store, now: o.Now, known: known, cases: cases}
+	d := &Desk{book: book, roster: o.Roster, facts: o.Facts, store: store, now: o.Now, known: known, cases: cases}
 	d.cold = gather.Group[domain.CaseID, found]{Max: 1000, Do: d.find}
 	return d
 }
@@ -143,7 +151,7 @@ func (d *Desk) Record(ctx context.Context, cmd domain.Command) (domain.Receipt, 
 		if receipt, ok := s.c.Carried(cmd.ID); ok {
 			return same(cmd, receipt)
 		}
-		event, refused := domain.Decide(d.book, d.roster(), s.c, cmd, d.stamp())
+		event, refused := d.Decide(ctx, s.c, cmd)
 		if refused != nil {
 			// A no must not rest on a case that has gone on meanwhile.
 			if newest := d.store.Newest(string(cmd.Case)); newest > s.at {
@@ -173,6 +181,36 @@ func (d *Desk) Record(ctx context.Context, cmd domain.Command) (domain.Receipt, 
 		err = eventstore.ErrConflict
 	}
 	return domain.Receipt{}, fmt.Errorf("record %s on %s: %w", cmd.Act, cmd.Case, err)
+}
+
+// Decide judges a command against a case, with what the registers hold now. It
+// records nothing. Besides the answers of domain.Decide it fails where the
+// registers cannot be read.
+func (d *Desk) Decide(ctx context.Context, c *domain.Case, cmd domain.Command) (domain.Event, error) {
+	reg := domain.Registers{Roster: d.roster()}
+	for {
+		event, err := domain.Decide(d.book, reg, c, cmd, d.stamp())
+		var ask *domain.Unanswered
+		if !errors.As(err, &ask) {
+			return event, err
+		}
+		if reg.Facts, reg.FactsAt, err = d.lookUp(ctx, ask.Lookups); err != nil {
+			return domain.Event{}, err
+		}
+	}
+}
+
+// lookUp asks the registers, as they are after all that has been recorded so
+// far.
+func (d *Desk) lookUp(ctx context.Context, lookups []rulebook.Lookup) (rulebook.Facts, uint64, error) {
+	if d.facts == nil {
+		return nil, 0, errors.New("the law asks registers, and there are none at hand")
+	}
+	facts, at, err := d.facts(ctx, lookups, uint64(d.store.End()))
+	if err != nil {
+		return nil, 0, fmt.Errorf("look up registers: %w", err)
+	}
+	return facts, at, nil
 }
 
 // lookAgain prepares for another try after an append that failed: nil means

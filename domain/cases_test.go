@@ -138,7 +138,7 @@ func (s story) play(t testing.TB, check func(n int, e domain.Event)) []domain.Re
 	var records []domain.Recorded
 	for n, step := range s.Steps {
 		cmd, stamp := s.command(t, n)
-		event, err := domain.Decide(book, nil, c, cmd, stamp)
+		event, err := domain.Decide(book, domain.Registers{}, c, cmd, stamp)
 		if err != nil {
 			t.Fatalf("step %d, %s: %v", n+1, step.Act, err)
 		}
@@ -206,7 +206,7 @@ func TestEffectIsRefusedFactIsRecorded(t *testing.T) {
 				}
 				cmd, stamp := s.command(t, n)
 				cmd.AlreadyDone = false
-				_, err = domain.Decide(book, nil, c, cmd, stamp)
+				_, err = domain.Decide(book, domain.Registers{}, c, cmd, stamp)
 				var refusal *domain.Refusal
 				if got, want := errors.As(err, &refusal), refuses && act.Effect; got != want {
 					t.Errorf("step %d, %s: refused is %v, want %v (%v)", n+1, step.Act, got, want, err)

@@ -13,6 +13,24 @@ import (
 // ErrNoCase says that there is no such case and the command does not open one.
 var ErrNoCase = errors.New("no such case")
 
+// Registers are what acts are judged by beside their own case, as values: the
+// same values give the same findings.
+type Registers struct {
+	Roster  Roster         // nil: what a command says of officers is taken as it is
+	Facts   rulebook.Facts // what registers of other cases hold, as far as it was asked for
+	FactsAt uint64         // the position of the log at which Facts were read
+}
+
+// Unanswered says what has to be looked up in registers before a command can
+// be decided: all of it, so that the answers are of one position.
+type Unanswered struct {
+	Lookups []rulebook.Lookup
+}
+
+func (u *Unanswered) Error() string {
+	return fmt.Sprintf("%d registers must be looked up first", len(u.Lookups))
+}
+
 // A Stamp is what the next event takes from the world outside the domain.
 type Stamp struct {
 	Event string    // UUIDv7
@@ -25,20 +43,23 @@ type Stamp struct {
 // errors are answers: *Invalid (malformed), *Refusal (an effect that the law
 // does not allow now, or an actor who may not record the act), *Stale (the
 // case is not as the caller saw it) and ErrNoCase.
-func Decide(book *rulebook.Book, roster Roster, c *Case, cmd Command, stamp Stamp) (Event, error) {
+//
+// Where rules need to know what registers hold, and reg has not got it, it
+// returns *Unanswered: ask for it, at one position, and decide again.
+func Decide(book *rulebook.Book, reg Registers, c *Case, cmd Command, stamp Stamp) (Event, error) {
 	if problems := cmd.check(); len(problems) > 0 {
 		return Event{}, &Invalid{Problems: problems}
 	}
 	if c == nil {
-		return open(book, roster, cmd, stamp)
+		return open(book, reg, cmd, stamp)
 	}
 	if cmd.Procedure != "" || cmd.Expect != 0 && cmd.Expect != c.Revision {
 		return Event{}, &Stale{Case: c.ID, Expected: cmd.Expect, Actual: c.Revision}
 	}
-	return decide(c, roster, cmd, stamp)
+	return decide(c, reg, cmd, stamp)
 }
 
-func open(book *rulebook.Book, roster Roster, cmd Command, stamp Stamp) (Event, error) {
+func open(book *rulebook.Book, reg Registers, cmd Command, stamp Stamp) (Event, error) {
 	if cmd.Procedure == "" {
 		return Event{}, fmt.Errorf("%w: %s", ErrNoCase, cmd.Case)
 	}
@@ -56,10 +77,10 @@ func open(book *rulebook.Book, roster Roster, cmd Command, stamp Stamp) (Event, 
 		ID: cmd.Case, Agency: cmd.Agency, Procedure: procedure,
 		History: procedure.NewHistory(string(cmd.Case), cmd.Agency),
 	}
-	return decide(c, roster, cmd, stamp)
+	return decide(c, reg, cmd, stamp)
 }
 
-func decide(c *Case, roster Roster, cmd Command, stamp Stamp) (Event, error) {
+func decide(c *Case, reg Registers, cmd Command, stamp Stamp) (Event, error) {
 	p := c.Procedure
 	fields, problems := p.Check(cmd.Act, cmd.Fields)
 	problems = append(problems, c.checkCorrection(cmd)...)
@@ -91,7 +112,7 @@ func decide(c *Case, roster Roster, cmd Command, stamp Stamp) (Event, error) {
 		Salt:        stamp.Salt,
 		Data: Data{
 			ActorName:   cmd.Actor.Name,
-			Officers:    certified(roster, c.Agency, cmd.Officers, calendar.DateOf(cmd.At)),
+			Officers:    certified(reg.Roster, c.Agency, cmd.Officers, calendar.DateOf(cmd.At)),
 			Place:       cmd.Place,
 			Fields:      fields,
 			Documents:   cmd.Documents,
@@ -103,10 +124,47 @@ func decide(c *Case, roster Roster, cmd Command, stamp Stamp) (Event, error) {
 			Import:      cmd.Import,
 		},
 	}
-	if len(event.Data.Officers) > 0 && roster != nil && roster.Knows(c.Agency) {
-		event.Data.RosterAt = roster.At()
+	if len(event.Data.Officers) > 0 && reg.Roster != nil && reg.Roster.Knows(c.Agency) {
+		event.Data.RosterAt = reg.Roster.At()
 	}
-	event.Data.Findings = p.Judge(c.History, event.Step())
+	if act, ok := p.Act(cmd.Act); ok && act.Notes {
+		return c.note(reg, cmd, event)
+	}
+	step := event.Step()
+	if asked := p.Lookups(c.History, step, nil); len(asked) > 0 {
+		if missing := p.Lookups(c.History, step, reg.Facts); len(missing) > 0 {
+			return Event{}, &Unanswered{Lookups: append(asked, missing...)}
+		}
+		event.Data.RegistersAt = reg.FactsAt
+	}
+	event.Data.Findings = p.Judge(c.History, step, reg.Facts)
+	return event, c.weigh(cmd, event)
+}
+
+// note makes the event of an act that records findings on earlier acts. Where
+// there is nothing to record the command is Invalid.
+func (c *Case) note(reg Registers, cmd Command, event Event) (Event, error) {
+	if event.Time.After(event.Recorded) {
+		return Event{}, invalid("occurred_at", "不得在将来登记问题", "findings cannot be noted in the future")
+	}
+	p := c.Procedure
+	if asked := p.NoteLookups(c.History, nil); len(asked) > 0 {
+		if missing := p.NoteLookups(c.History, reg.Facts); len(missing) > 0 {
+			return Event{}, &Unanswered{Lookups: append(asked, missing...)}
+		}
+		event.Data.RegistersAt = reg.FactsAt
+	}
+	again := rulebook.Again{Facts: reg.Facts}
+	if reg.Roster != nil && reg.Roster.Knows(c.Agency) {
+		event.Data.RosterAt = reg.Roster.At()
+		again.Certify = func(officers []rulebook.Officer, on calendar.Date) []rulebook.Officer {
+			return certified(reg.Roster, c.Agency, officers, on)
+		}
+	}
+	event.Data.Findings = p.Note(c.History, event.Step(), again)
+	if len(event.Data.Findings) == 0 {
+		return Event{}, &Invalid{Problems: problem("act", "没有需要登记的新问题", "there is nothing new to note")}
+	}
 	return event, c.weigh(cmd, event)
 }
 

@@ -46,7 +46,8 @@ type Event struct {
 type Data struct {
 	ActorName   string               `json:"actor_name,omitempty"`
 	Officers    []rulebook.Officer   `json:"officers,omitempty"`
-	RosterAt    uint64               `json:"roster_at,omitempty"` // position up to which the register of officers had been read
+	RosterAt    uint64               `json:"roster_at,omitempty"`    // position up to which the register of officers had been read
+	RegistersAt uint64               `json:"registers_at,omitempty"` // position at which the registers of other cases were read
 	Place       string               `json:"place,omitempty"`
 	Fields      Fields               `json:"fields,omitempty"`
 	Documents   []rulebook.Reference `json:"documents,omitempty"`
@@ -104,6 +105,7 @@ func (e *Event) Step() rulebook.Step {
 		AlreadyDone: e.Data.AlreadyDone,
 		Imported:    e.Data.Import != nil,
 		Corrects:    e.Data.Corrects,
+		Findings:    e.Data.Findings,
 	}
 }
 

@@ -483,6 +483,9 @@ func (s *Store) Newest(stream string) Position {
 	return last
 }
 
+// End is the last position that this process knows to be stored.
+func (s *Store) End() Position { return s.tail.end() }
+
 // Release says that all readers hold everything up to a position durably, so
 // that the tail may forget it, but for a margin (Config.TailRecords).
 func (s *Store) Release(upTo Position) { s.tail.release(upTo) }

@@ -93,6 +93,13 @@ func (t *tail) wake() {
 	t.changed = make(chan struct{})
 }
 
+// end is stored for who does not hold t.mu.
+func (t *tail) end() Position {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.stored()
+}
+
 // start says that the tail is being filled from now on.
 func (t *tail) start() {
 	t.mu.Lock()

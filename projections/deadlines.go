@@ -17,7 +17,7 @@ import (
 // deadlines holds the limits that run or ran in each case.
 var deadlines = Projection{
 	Name:    "deadlines",
-	Version: 1,
+	Version: 2,
 	Folds:   true,
 	Schema: `
 		create table clock (
@@ -41,12 +41,14 @@ var deadlines = Projection{
 			done_event  text        not null, -- empty while it runs
 			done_on     date,
 			late        boolean     not null,
+			to_note     boolean     not null, -- should it pass, nobody has noted that yet
 			primary key (case_id, number)
 		) with (fillfactor = 80)`,
 	Indexes: `
 		create index on clock (ends, case_id, number) where done_event = '';
 		create index on clock (agency, ends, case_id, number) where done_event = '';
-		create index on clock using gin (officers) where done_event = ''`,
+		create index on clock using gin (officers) where done_event = '';
+		create index on clock (ends) where to_note`,
 	Apply: func(ctx context.Context, tx pgx.Tx, b *Batch) error {
 		return replaceRows(ctx, tx, clockTable, b.Cases, clocksOf)
 	},
@@ -57,7 +59,7 @@ var clockTable = caseTable{
 	key:  []string{"case_id", "number"},
 	columns: []string{
 		"case_id", "number", "agency", "procedure", "edition", "officers", "rule", "severity", "act", "start_event", "start_on",
-		"limited", "due", "ends", "warn", "provisional", "paused", "done_event", "done_on", "late",
+		"limited", "due", "ends", "warn", "provisional", "paused", "done_event", "done_on", "late", "to_note",
 	},
 }
 
@@ -83,7 +85,7 @@ func clocksOf(c CaseState) [][]any {
 		rows[i] = []any{
 			string(c.ID), int32(i), c.Agency, c.Procedure.Name, day(c.Procedure.Edition), orEmpty(ids), d.Rule, string(d.Severity), d.Act,
 			d.Start, day(d.Due.Start), d.Due.Limit.String(), day(d.Due.On), ends, day(d.Warn), d.Due.Provisional, d.Paused,
-			d.Done, day(d.DoneOn), d.Late,
+			d.Done, day(d.DoneOn), d.Late, d.ToNote,
 		}
 	}
 	return rows
@@ -167,11 +169,45 @@ func (db *DB) Lights(ctx context.Context, f DeadlinesFilter) (map[Light]int, err
 			count(*) filter (where t.ends <= `+now+`),
 			count(*) filter (where t.ends > `+now+` and t.warn <= `+today+`),
 			count(*)
-		from deadlines_v1.clock t`+q.where.sql(), q.where.args...).Scan(&red, &yellow, &all)
+		from `+deadlines.schema()+`.clock t`+q.where.sql(), q.where.args...).Scan(&red, &yellow, &all)
 	if err != nil {
 		return nil, fmt.Errorf("count deadlines: %w", err)
 	}
 	return map[Light]int{Red: red, Yellow: yellow, Green: all - red - yellow}, nil
+}
+
+// An Overdue is a limit that has passed and that nobody has noted.
+type Overdue struct {
+	Case  domain.CaseID
+	Rule  string
+	Start string        // id of the event that started it
+	Due   calendar.Date // the last day
+	Ends  time.Time     // the moment after which it is late
+}
+
+// Overdues returns limits that had passed by a moment and that nobody has noted
+// yet, those that passed first before the others, one a case, limit of them.
+func (db *DB) Overdues(ctx context.Context, now time.Time, limit int) ([]Overdue, error) {
+	rows, err := db.pool.Query(ctx, `
+		select case_id, rule, start_event, due, ends
+		from (
+			select distinct on (case_id) case_id, rule, start_event, due, ends, number
+			from `+deadlines.schema()+`.clock
+			where to_note and ends <= $1
+			order by case_id, ends, number
+		) first
+		order by ends, case_id
+		limit $2`, now, limit)
+	if err != nil {
+		return nil, fmt.Errorf("limits that have passed: %w", err)
+	}
+	all, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (o Overdue, err error) {
+		return o, row.Scan((*string)(&o.Case), &o.Rule, &o.Start, (*day)(&o.Due), &o.Ends)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("limits that have passed: %w", err)
+	}
+	return all, nil
 }
 
 func (f DeadlinesFilter) question(book *rulebook.Book) question[DeadlineItem] {

@@ -149,7 +149,7 @@ func (o *office) act(id domain.CaseID, name string, f fields, changes ...func(*d
 	for _, change := range changes {
 		change(&cmd)
 	}
-	event, err := domain.Decide(o.book, nil, o.cases[id], cmd, domain.Stamp{
+	event, err := domain.Decide(o.book, domain.Registers{}, o.cases[id], cmd, domain.Stamp{
 		Event: fmt.Sprintf("event-%d", o.n), Salt: "salt", Now: o.day.Add(time.Minute),
 	})
 	if err != nil {

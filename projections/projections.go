@@ -28,6 +28,7 @@ var All = []Projection{
 	ledger,
 	deadlines,
 	findings,
+	registers,
 	stats,
 }
 

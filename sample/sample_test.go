@@ -51,7 +51,7 @@ func play(t *testing.T, book *rulebook.Book, roster domain.Roster, now time.Time
 	t.Helper()
 	cases := map[domain.CaseID]*domain.Case{}
 	for i, cmd := range commands {
-		event, err := domain.Decide(book, roster, cases[cmd.Case], cmd, domain.Stamp{Event: fmt.Sprintf("e%d", i+1), Salt: "s", Now: now})
+		event, err := domain.Decide(book, domain.Registers{Roster: roster}, cases[cmd.Case], cmd, domain.Stamp{Event: fmt.Sprintf("e%d", i+1), Salt: "s", Now: now})
 		if err != nil {
 			t.Fatalf("%s %s: %v", cmd.Case, cmd.Act, err)
 		}

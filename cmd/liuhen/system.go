@@ -160,7 +160,7 @@ func (s *system) start(ctx context.Context, withSample bool) error {
 	if err := registers.Wait(ctx, uint64(last)); err != nil {
 		return err
 	}
-	s.desk = casework.New(s.book, s.store, s.db, casework.Options{Roster: registers.Roster})
+	s.desk = casework.New(s.book, s.store, s.db, casework.Options{Roster: registers.Roster, Facts: s.db.Facts})
 	if withSample {
 		if err := s.fillSample(ctx); err != nil {
 			return err

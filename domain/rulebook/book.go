@@ -35,6 +35,7 @@ type Book struct {
 	procedures []*Procedure // by name, then by edition, oldest first
 	byName     map[string][]*Procedure
 	parameters []*Parameter
+	registers  []*Register // by name
 	codes      map[string]*CodeTable
 	cal        *calendar.Calendar
 	numbered   []string        // ids of rules, see Coverage
@@ -111,6 +112,7 @@ type Procedure struct {
 	Open      bool          `json:"open,omitempty"` // accepts any act and any field, for logs of other systems
 	Stages    []Stage       `json:"stages,omitempty"`
 	Acts      []*Act        `json:"acts,omitempty"`
+	Enters    []*Entering   `json:"enters,omitempty"`
 	Rules     []*Rule       `json:"rules,omitempty"` // its own and those shared by several, by id
 	Source    string        `json:"source"`          // the file it was read from
 
@@ -123,6 +125,8 @@ type Procedure struct {
 	anyAct   []*use    // for acts that an open procedure does not list
 	clocks   []*clock  // every `within`
 	starting [][]*Rule // by act: the limits that it starts
+	looks    []bool    // by act: whether a rule on it looks at a register
+	anyLooks bool      // likewise for acts that an open procedure does not list
 }
 
 // Act returns an act by its name. An open procedure has every act: one that
@@ -190,6 +194,8 @@ type Act struct {
 	Opens     bool       `json:"opens,omitempty"`    // a case may begin with it
 	Closes    bool       `json:"closes,omitempty"`   // it closes the case
 	Once      bool       `json:"once,omitempty"`     // a case has it once
+	Notes     bool       `json:"notes,omitempty"`    // it records findings on earlier acts: see Procedure.Note
+	System    bool       `json:"system,omitempty"`   // every procedure has it, and the program carries it out
 	By        []string   `json:"by"`                 // roles that may record it; "any" for everyone
 	Officers  int        `json:"officers,omitempty"` // how many officers must act
 	From      []string   `json:"from,omitempty"`     // stages in which it is done; empty: any
@@ -304,12 +310,14 @@ type Rule struct {
 	Shape       string        `json:"shape"`                // require, within, ahead, before or count
 	On          []string      `json:"on"`                   // acts that it is judged on
 	Parameters  []string      `json:"parameters,omitempty"` // parameters that it looks at
+	Registers   []string      `json:"registers,omitempty"`  // registers that it looks at
 	Text        string        `json:"text"`                 // the shape as it is written, for a reader
 	Source      string        `json:"source"`               // file:line
 	Examples    []*Example    `json:"-"`
 
 	agency  bool   // from an agency's own file: its expressions have a cost limit
 	onSet   actSet // for require
+	outside bool   // what it says can change with registers
 	detail  *template
 	require *requirement
 	clock   *clock

@@ -17,6 +17,7 @@ var builtIns = map[string]struct {
 	RuleOpening:   {Minor, Text{"案件以规定的行为开始", "A case begins with an act that may open it"}},
 	RuleDocuments: {Minor, Text{"行为附有规定的文书", "The documents of the act are attached"}},
 	RuleBy:        {Major, Text{"行为由有权的角色记录", "The act is recorded by a role that may do so"}},
+	RuleRegisters: {Notice, Text{"行为记入有关登记册", "The act is entered into the registers it belongs in"}},
 	RuleClosed:    {Minor, Text{"案件结束后只进行规定的行为", "After closing only acts that belong there are done"}},
 }
 

@@ -44,7 +44,7 @@ func TestBuiltIns(t *testing.T) {
 			}
 			tt.next.Event, tt.next.At = "next", on(20)
 			var got []string
-			for _, f := range p.Judge(h, tt.next) {
+			for _, f := range p.Judge(h, tt.next, nil) {
 				got = append(got, f.Rule+"/"+string(f.Verdict))
 				if f.Detail.ZH == "" || f.Detail.EN == "" || f.Says.EN == "" || f.Severity == "" {
 					t.Errorf("the finding does not say enough: %+v", f)
@@ -68,7 +68,7 @@ func TestFindingsComeGravestFirst(t *testing.T) {
 	}
 	p, _ := load(t, demo+rules.String()).Procedure("demo")
 	var got []string
-	for _, f := range p.Judge(p.NewHistory("C", "A"), Step{Event: "1", Act: "drop", At: on(1)}) {
+	for _, f := range p.Judge(p.NewHistory("C", "A"), Step{Event: "1", Act: "drop", At: on(1)}, nil) {
 		got = append(got, f.Rule)
 	}
 	if want := "T-001 T-006 T-002 T-003 T-004 opening T-005"; strings.Join(got, " ") != want {

@@ -34,6 +34,7 @@ type expression struct {
 	program cel.Program
 	reads   map[string][]string // by variable: which of its fields; "*" for the whole
 	params  []string
+	typ     *cel.Type
 }
 
 // readsOf reports whether the expression looks at more of a variable than the
@@ -68,7 +69,7 @@ type compiler struct {
 	lenientActs, lenientStages map[string]bool
 }
 
-func newCompiler(cal *calendar.Calendar, paramType *objectType, records map[string]*recordType) *compiler {
+func newCompiler(cal *calendar.Calendar, paramType *objectType, records map[string]*recordType, registers map[string]*Register) *compiler {
 	standard, err := types.NewRegistry()
 	if err != nil {
 		panic("rulebook: " + err.Error())
@@ -79,6 +80,9 @@ func newCompiler(cal *calendar.Calendar, paramType *objectType, records map[stri
 	}
 	for _, t := range records {
 		provider.objects[t.object.name] = t.object
+	}
+	for _, r := range registers {
+		provider.objects[r.entry.name] = r.entry
 	}
 	options := []cel.EnvOption{
 		cel.CustomTypeProvider(provider),
@@ -192,7 +196,7 @@ func (c *compiler) compileText(r *reader, p *Procedure, n ast.Node, whole, text,
 		r.fail(n, "%s: expected an expression that is a %s, this one is a %s", what, want, got)
 		return nil
 	}
-	e := &expression{text: strings.TrimSpace(text), reads: map[string][]string{}}
+	e := &expression{text: strings.TrimSpace(text), reads: map[string][]string{}, typ: checked.OutputType()}
 	sound := true
 	complain := func(id int64, format string, args ...any) {
 		sound = false

@@ -530,7 +530,7 @@ func days(n int) string {
 // caller's clock to say.
 func (p *Procedure) Deadlines(h *History) []Deadline {
 	none := Step{}
-	j := p.begin(h, &none, p.params)
+	j := p.begin(h, &none, p.params, nil)
 	defer j.end()
 	return j.deadlines()
 }
@@ -545,7 +545,9 @@ func (j *judging) deadlines() []Deadline {
 				continue
 			}
 			j.finish(c, run, int32(len(j.h.live.items)), false)
-			out = append(out, c.deadline(run))
+			d := c.deadline(run)
+			d.ToNote = run.toNote(j.h, c.rule)
+			out = append(out, d)
 		}
 	}
 	return out

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -26,6 +27,7 @@ type Example struct {
 	Source  string   // file:line
 
 	params map[string]any
+	facts  Facts // of the registers that its rule looks at
 	agency string
 	area   string
 }
@@ -110,6 +112,7 @@ func (r *ruleReader) readExample(n ast.Node, i int) (*Example, string) {
 				"area":   r.text(&e.area, what+": case.area"),
 			})
 		},
+		"registers": func(n ast.Node) { r.readFacts(e, n, what+": registers") },
 		"parameters": func(n ast.Node) {
 			e.params = map[string]any{}
 			for _, p := range r.entries(n, what+": parameters") {
@@ -142,6 +145,47 @@ func (r *ruleReader) readExample(n ast.Node, i int) (*Example, string) {
 		r.fail(n, "%s: expected a history: act: day, or act: {at: …, field: value}", what)
 	}
 	return e, e.Kind
+}
+
+// readFacts reads what an example has in registers: by register and key a list
+// of entries, each with from (needed), until, case, agency, event, act and the
+// texts that the register's entries say.
+func (r *ruleReader) readFacts(e *Example, n ast.Node, what string) {
+	e.facts = Facts{}
+	for _, reg := range r.entries(n, what) {
+		declared := r.loader.shared.registers[reg.key]
+		if declared == nil {
+			r.failAt(reg.at, "%s: there is no register %q%s", what, reg.key, nearest(reg.key, keysOf(r.loader.shared.registers)))
+			continue
+		}
+		for _, key := range r.entries(reg.value, what+"."+reg.key) {
+			var entries []Entry
+			for i, item := range r.items(key.value) {
+				x := Entry{
+					Register: reg.key, Key: key.key, Case: "another", Event: "entry-" + strconv.Itoa(i+1), Says: map[string]string{},
+				}
+				known := map[string]func(ast.Node){
+					"from": r.date(&x.From, what+": from"), "until": r.date(&x.Until, what+": until"),
+					"case": r.text(&x.Case, what+": case"), "agency": r.text(&x.Agency, what+": agency"),
+					"event": r.text(&x.Event, what+": event"), "act": r.text(&x.Act, what+": act"),
+				}
+				for _, f := range declared.Says {
+					known[f.Name] = func(n ast.Node) {
+						var text string
+						r.text(&text, what+": "+f.Name)(n)
+						x.Says[f.Name] = text
+					}
+				}
+				r.keys(item, what, known)
+				if x.From.IsZero() {
+					r.fail(item, "%s: %s under %s: expected from: a day", what, reg.key, key.key)
+				}
+				entries = append(entries, x)
+			}
+			slices.SortFunc(entries, Entry.Compare)
+			e.facts[Lookup{reg.key, key.key}] = entries
+		}
+	}
 }
 
 // readSteps reads a history: acts with their day, or a list of such.
@@ -567,12 +611,15 @@ func (p *Procedure) try(r *Rule, e *Example, params *paramValues) ExampleResult 
 	h := p.NewHistory("example", e.agency)
 	h.Area = e.area
 	for i := range e.Steps {
-		j := p.begin(h, &e.Steps[i], params)
-		uses := p.anyAct
-		if j.index >= 0 {
-			uses = p.judged[j.index]
+		facts := maps.Clone(e.facts)
+		if facts == nil {
+			facts = Facts{}
 		}
-		for _, u := range uses {
+		for _, at := range p.Lookups(h, e.Steps[i], facts) {
+			facts[at] = nil // what the example does not write is not there
+		}
+		j := p.begin(h, &e.Steps[i], params, facts)
+		for _, u := range j.uses() {
 			if u.rule == r {
 				j.apply(u)
 			}
@@ -581,7 +628,7 @@ func (p *Procedure) try(r *Rule, e *Example, params *paramValues) ExampleResult 
 		h = h.Append(e.Steps[i])
 	}
 	none := Step{}
-	j := p.begin(h, &none, params)
+	j := p.begin(h, &none, params, nil)
 	all := j.deadlines()
 	j.end()
 	var deadlines []Deadline

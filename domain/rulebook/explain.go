@@ -71,7 +71,9 @@ func (x *explaining) procedure() {
 	if len(p.Acts) > 0 {
 		x.line(0, "\n%s", x.say("一、行为", "I. Acts"))
 		for _, a := range p.Acts {
-			x.act(a)
+			if !a.System {
+				x.act(a)
+			}
 		}
 	}
 	x.line(0, "\n%s", x.say("二、规则", "II. Rules"))
@@ -140,6 +142,30 @@ func (x *explaining) act(a *Act) {
 		starts = append(starts, r.ID+" "+r.clock.limit.in(x.lang, x.p.params))
 	}
 	x.item(1, "起算期限", "Starts", strings.Join(starts, x.say("、", ", ")))
+	x.registers(a)
+}
+
+// registers tells what an act enters and ends in registers.
+func (x *explaining) registers(a *Act) {
+	i := x.p.actIndex(a.Name)
+	title := func(name string) string {
+		for _, r := range x.b.registers {
+			if r.Name == name {
+				return r.Title.In(x.lang)
+			}
+		}
+		return name
+	}
+	for _, e := range x.p.Enters {
+		if e.on.has(i) {
+			x.item(1, "记入登记册", "Enters the register", title(e.Register)+x.inBrackets([]string{strings.Join(strings.Fields(e.key.text), " ")}))
+		}
+		for k := range e.ends {
+			if e.ends[k].acts.has(i) {
+				x.item(1, "登记册终止", "Ends in the register", title(e.Register))
+			}
+		}
+	}
 }
 
 func (x *explaining) stages(names []string) string {
@@ -326,6 +352,11 @@ func (x *explaining) shape(r *Rule) []string {
 	}
 	withs := func(binds []binding) {
 		for _, b := range binds {
+			if b.lookup != nil {
+				add("其中 %s 指登记册「%s」中 %s 名下的记录", "where %s is what the register %[4]s has under %[3]s",
+					b.name, b.lookup.register.Title.In("zh"), strings.Join(strings.Fields(b.lookup.key.text), " "), quoted(b.lookup.register.Title))
+				continue
+			}
 			which := x.say("最近一次", "the last ")
 			switch {
 			case b.all:

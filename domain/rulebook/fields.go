@@ -53,13 +53,16 @@ type recordType struct {
 	at     pos
 }
 
-// catalogue is what the files share: code tables, record types, parameters.
+// catalogue is what the files share: code tables, record types, parameters,
+// registers.
 type catalogue struct {
 	codes   map[string]*CodeTable
 	codesAt map[string]pos
 	records map[string]*recordType
 	params  map[string]*Parameter
 	paramAt map[string]pos
+
+	registers map[string]*Register
 }
 
 func newCatalogue() *catalogue {
@@ -67,6 +70,7 @@ func newCatalogue() *catalogue {
 		codes: map[string]*CodeTable{}, codesAt: map[string]pos{},
 		records: map[string]*recordType{},
 		params:  map[string]*Parameter{}, paramAt: map[string]pos{},
+		registers: map[string]*Register{},
 	}
 }
 

@@ -46,7 +46,7 @@ func FuzzLoad(f *testing.F) {
 			h := p.NewHistory("C", "A")
 			for i, a := range p.Acts {
 				s := plausible(p, a.Name, "e"+strconv.Itoa(i), on(1+i%28))
-				p.Judge(h, s)
+				p.Judge(h, s, nil)
 				h = h.Append(s)
 			}
 			p.Deadlines(h)
@@ -87,7 +87,7 @@ func FuzzAgencyExpression(f *testing.F) {
 		h := p.NewHistory("C", "A")
 		for _, act := range []string{"file-case", "register", "notice", "hearing"} {
 			s := plausible(p, act, act, on(3))
-			p.Judge(h, s)
+			p.Judge(h, s, nil)
 			h = h.Append(s)
 		}
 	})
@@ -115,7 +115,7 @@ func FuzzCheck(f *testing.F) {
 			s := Step{Event: "1", Act: act, At: on(3), Recorded: on(3), Fields: fields}
 			h := p.NewHistory("C", "A")
 			for range 2 {
-				for _, f := range p.Judge(h, s) {
+				for _, f := range p.Judge(h, s, nil) {
 					if f.Failed {
 						t.Errorf("%s: %s", f.Rule, f.Detail.EN)
 					}

@@ -87,7 +87,7 @@ func TestAppendIsReplay(t *testing.T) {
 		if acts(h) != acts(again) || h.Stage != again.Stage || h.Opened != again.Opened {
 			t.Fatalf("%s / %s", acts(h), acts(again))
 		}
-		if a, b := p.Judge(h, probe), p.Judge(again, probe); !reflect.DeepEqual(a, b) {
+		if a, b := p.Judge(h, probe, nil), p.Judge(again, probe, nil); !reflect.DeepEqual(a, b) {
 			t.Fatalf("judged %+v and %+v", a, b)
 		}
 	})
@@ -103,7 +103,7 @@ func TestManyReadWhileOneGoesOn(t *testing.T) {
 			if len(at.Steps) != i+1 {
 				t.Errorf("%d steps, want %d", len(at.Steps), i+1)
 			}
-			for _, f := range p.Judge(at, Step{Event: "x", Act: "drop", At: on(2)}) {
+			for _, f := range p.Judge(at, Step{Event: "x", Act: "drop", At: on(2)}, nil) {
 				t.Errorf("after %d: %s", i, f.Detail.EN)
 			}
 			p.Deadlines(at)
@@ -152,7 +152,7 @@ func TestHistoryOfAnotherBook(t *testing.T) {
 	renewed, _ := load(t, strings.Replace(withRule(`count: {act: register, at_most: 1, in: case}`, `{drop: {}}`),
 		"acts:\n", "acts:\n  extra: {name: {zh: 新, en: New}}\n", 1)).Procedure("demo")
 	found := 0
-	for _, f := range renewed.Judge(h, Step{Event: "2", Act: "register", At: on(4)}) {
+	for _, f := range renewed.Judge(h, Step{Event: "2", Act: "register", At: on(4)}, nil) {
 		if f.Rule == "T-001" {
 			found++
 		}

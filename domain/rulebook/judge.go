@@ -42,17 +42,25 @@ const (
 // A rule that cannot be evaluated (a bug in its expression) gives a finding
 // that says so, never silence. Judge looks at no clock: what is late is told
 // from the times in the steps.
-func (p *Procedure) Judge(h *History, next Step) []Finding {
-	j := p.begin(h, &next, p.params)
+//
+// facts are the answers to what Lookups asks for. A rule that needs one which is
+// not there gives a finding that says so.
+func (p *Procedure) Judge(h *History, next Step, facts Facts) []Finding {
+	j := p.begin(h, &next, p.params, facts)
 	j.builtIn(nil)
-	uses := p.anyAct
-	if j.index >= 0 {
-		uses = p.judged[j.index]
-	}
-	for _, u := range uses {
+	j.registered()
+	for _, u := range j.uses() {
 		j.apply(u)
 	}
 	return j.end()
+}
+
+// uses are the rules that concern the act.
+func (j *judging) uses() []*use {
+	if j.index >= 0 {
+		return j.p.judged[j.index]
+	}
+	return j.p.anyAct
 }
 
 // judging is the state of one act being judged. It is the activation that
@@ -67,6 +75,7 @@ type judging struct {
 	limit  int // rules see the live steps before this one
 	place  int // in live of what next corrects, -1 for none
 	params *paramValues
+	facts  Facts
 
 	self, start stepValue
 	whole       caseValue
@@ -74,6 +83,7 @@ type judging struct {
 	values      []*stepValue // of steps that were bound, a few
 	looked      []string
 	findings    []Finding
+	missing     []Lookup // asked of facts and not there
 }
 
 type boundName struct {
@@ -95,12 +105,12 @@ func newActAttributes() *objectType {
 	return t
 }
 
-func (p *Procedure) begin(h *History, next *Step, params *paramValues) *judging {
+func (p *Procedure) begin(h *History, next *Step, params *paramValues, facts Facts) *judging {
 	if h.procedure != p {
 		h = h.under(p)
 	}
 	j := pool.Get().(*judging)
-	j.p, j.h, j.next, j.params = p, h, next, params
+	j.p, j.h, j.next, j.params, j.facts = p, h, next, params, facts
 	j.index, j.act = p.actIndex(next.Act), nil
 	if j.index >= 0 {
 		j.act = p.Acts[j.index]
@@ -164,7 +174,7 @@ func (j *judging) apply(u *use) {
 // require judges a condition.
 func (j *judging) require(r *Rule) {
 	q := r.require
-	if !j.bind(q.binds) {
+	if !j.bind(r, q.binds) {
 		return
 	}
 	if !j.when(r, q.when) {
@@ -177,8 +187,8 @@ func (j *judging) require(r *Rule) {
 		ZH: fmt.Sprintf("%s的「%s」不符合：%s", j.on, j.title().ZH, r.Says.ZH),
 		EN: fmt.Sprintf("%s on %s does not meet the rule: %s", quoted(j.title()), j.on, r.Says.In("en")),
 	}
-	if len(j.looked) > 0 {
-		detail.ZH += "（所看：" + j.seen("zh") + "）"
+	if seen := j.seen("zh"); seen != "" {
+		detail.ZH += "（所看：" + seen + "）"
 		detail.EN += " (looked at: " + j.seen("en") + ")"
 	}
 	j.found(r, detail, calendar.Date{})
@@ -238,6 +248,7 @@ func (j *judging) finding(r *Rule) Finding {
 		Rule: r.ID, Edition: j.p.Edition, Severity: r.Severity, Verdict: r.Verdict,
 		Says: r.Says, Basis: r.Basis, Cure: r.Cure, Assumed: r.Unconfirmed, Demands: r.Demands,
 	}
+	f.Registers = r.Registers
 	if len(j.looked) > 0 {
 		f.Looked = slices.Clone(j.looked)
 	}
@@ -265,9 +276,14 @@ func (j *judging) fill(parts []templatePart) (string, error) {
 
 // bind looks up what `with` names. It returns false where something that the
 // rule needs has not been done: the rule then does not apply.
-func (j *judging) bind(binds []binding) bool {
+func (j *judging) bind(r *Rule, binds []binding) bool {
+	complete := true
 	for i := range binds {
 		b := &binds[i]
+		if b.lookup != nil {
+			complete = j.look(r, b) && complete // go on: all that is missing is asked for at once
+			continue
+		}
 		if b.all {
 			var vals []ref.Val
 			for i, e := range j.past() {
@@ -298,7 +314,7 @@ func (j *judging) bind(binds []binding) bool {
 			j.bound = append(j.bound, boundName{"has_" + b.name, types.Bool(at >= 0)})
 		}
 	}
-	return true
+	return complete
 }
 
 // nothing is what an optional binding is bound to that found no act.

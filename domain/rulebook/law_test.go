@@ -54,7 +54,7 @@ func TestPublishedCase(t *testing.T) {
 	for _, f := range procedure.Judge(h, rulebook.Step{
 		Event: "e2", Act: "decide-penalty", At: day(12, 5), Recorded: day(12, 11),
 		Fields: map[string]any{"decision_date": "2024-12-11"},
-	}) {
+	}, nil) {
 		if f.Rule != "R-028" {
 			continue
 		}

@@ -125,13 +125,13 @@ func (l *loader) readAll(fsys fs.FS, agency bool) {
 func (l *loader) readFile(f *file) {
 	keep := func(key string) func(ast.Node) { return func(n ast.Node) { f.nodes[key] = n } }
 	known := map[string]func(ast.Node){}
-	for _, k := range []string{"codes", "types", "parameters", "rules", "numbered", "left_out"} {
+	for _, k := range []string{"codes", "types", "parameters", "registers", "system_acts", "rules", "numbered", "left_out"} {
 		known[k] = keep(k)
 	}
 	for _, e := range f.entries(f.root, "file") {
 		if e.key == "procedure" {
 			f.procedure = e.value
-			for _, k := range []string{"procedure", "edition", "name", "basis", "retention", "dossier", "open", "stages", "acts"} {
+			for _, k := range []string{"procedure", "edition", "name", "basis", "retention", "dossier", "open", "stages", "acts", "enters"} {
 				known[k] = keep(k)
 			}
 			name, _ := scalar(e.value)
@@ -156,9 +156,10 @@ func (l *loader) catalogue() {
 	l.shared.resolveTypes(&l.errs)
 	for _, f := range l.files {
 		l.shared.readParameters(f.reader, f.nodes["parameters"])
+		l.shared.readRegisters(f.reader, f.nodes["registers"])
 	}
 	l.params = newParamValues(l.shared.params)
-	l.compiler = newCompiler(l.cal, l.params.typ, l.shared.records)
+	l.compiler = newCompiler(l.cal, l.params.typ, l.shared.records, l.shared.registers)
 }
 
 // readParameters reads `parameters:`. A mapping declares one; any other value
@@ -320,6 +321,9 @@ func (l *loader) book() *Book {
 	b := &Book{byName: l.byName, codes: l.shared.codes, cal: l.cal, numbered: l.numbered, leftOut: l.leftOut}
 	for _, name := range slices.Sorted(maps.Keys(l.byName)) {
 		b.procedures = append(b.procedures, l.byName[name]...)
+	}
+	for _, name := range keysOf(l.shared.registers) {
+		b.registers = append(b.registers, l.shared.registers[name])
 	}
 	for _, name := range keysOf(l.shared.params) {
 		b.parameters = append(b.parameters, l.shared.params[name])

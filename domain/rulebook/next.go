@@ -23,8 +23,11 @@ import (
 func (p *Procedure) Next(h *History, now time.Time, role string) []NextAct {
 	out := make([]NextAct, 0, len(p.Acts))
 	for i, a := range p.Acts {
+		if a.System {
+			continue // nobody chooses it
+		}
 		step := Step{Act: a.Name, At: now, Recorded: now, Role: role}
-		j := p.begin(h, &step, p.params)
+		j := p.begin(h, &step, p.params, nil)
 		for _, rule := range []string{RuleOpening, RuleStage, RuleClosed, RuleOnce, RuleBy} {
 			j.builtIn(&rule)
 		}
@@ -55,6 +58,9 @@ var known = []string{"name", "at", "day", "recorded", "role", "needs_officers"}
 // will be written down with it.
 func (u *use) certain() bool {
 	r := u.rule
+	if len(r.Registers) > 0 {
+		return false // what registers say is asked for when the act is recorded
+	}
 	switch u.kind {
 	case useRequire:
 		return !r.require.when.readsOf("act", known...) && !r.require.must.readsOf("act", known...)

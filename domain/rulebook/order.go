@@ -75,7 +75,7 @@ func (a *ahead) limit(params *paramValues) calendar.Limit {
 // it before is the one that counts.
 func (j *judging) announced(r *Rule) {
 	a := r.ahead
-	if !j.bind(a.binds) || !j.when(r, a.when) {
+	if !j.bind(r, a.binds) || !j.when(r, a.when) {
 		return
 	}
 	j.looked = j.looked[:0]
@@ -111,7 +111,7 @@ func (j *judging) announces(r *Rule) {
 	if a.when != nil && a.when.readsOf("act") {
 		return // a condition on the announced act, which has not been done yet
 	}
-	if !j.bind(a.binds) || !j.when(r, a.when) {
+	if !j.bind(r, a.binds) || !j.when(r, a.when) {
 		return
 	}
 	j.looked = j.looked[:0]
@@ -229,7 +229,7 @@ func (j *judging) orderOf(r *Rule, then *Step, limit int) {
 // applies evaluates when and unless over the later act, which is `act`.
 func (j *judging) applies(r *Rule) bool {
 	o := r.order
-	if !j.bind(o.binds) || !j.when(r, o.when) {
+	if !j.bind(r, o.binds) || !j.when(r, o.when) {
 		return false
 	}
 	if o.unless == nil {
@@ -337,7 +337,7 @@ func (r *ruleReader) readCount(n ast.Node) {
 // counted judges a cap: only the acts that meet the condition count.
 func (j *judging) counted(r *Rule) {
 	c := r.count
-	if !j.bind(c.binds) || !j.when(r, c.when) {
+	if !j.bind(r, c.binds) || !j.when(r, c.when) {
 		return
 	}
 	j.looked = j.looked[:0]

@@ -16,6 +16,7 @@ func (l *loader) procedures() {
 			l.readProcedure(f)
 		}
 	}
+	l.systemActs()
 	for _, editions := range l.byName {
 		slices.SortFunc(editions, func(a, b *Procedure) int { return a.Edition.Compare(b.Edition) })
 	}
@@ -126,6 +127,7 @@ func (l *loader) readAct(f *file, p *Procedure, e entry) (*Act, map[string]ast.N
 		"opens":     f.boolean(&a.Opens, what+": opens"),
 		"closes":    f.boolean(&a.Closes, what+": closes"),
 		"once":      f.boolean(&a.Once, what+": once"),
+		"notes":     f.boolean(&a.Notes, what+": notes"),
 		"by":        f.words(&a.By, what+": by"),
 		"officers":  f.integer(&officers, what+": officers"),
 		"stage":     func(n ast.Node) { stage = n },

@@ -30,6 +30,7 @@ func (l *loader) rules() {
 	}
 	for _, p := range l.all {
 		f := l.source[p]
+		l.readEnters(f, p)
 		for _, e := range f.entries(f.nodes["rules"], "rules") {
 			l.readRule(&ruleReader{loader: l, reader: *f.reader, p: p, entry: e})
 		}
@@ -230,6 +231,8 @@ func (r *ruleReader) shape() {
 	if n := r.kept["detail"]; n != nil && !r.absent {
 		r.rule.detail = r.readTemplate(n)
 	}
+	slices.Sort(r.rule.Registers)
+	r.rule.Registers = slices.Compact(r.rule.Registers)
 	slices.Sort(r.rule.Parameters)
 	r.rule.Parameters = slices.Compact(r.rule.Parameters)
 	for _, name := range r.rule.Parameters {
@@ -304,11 +307,28 @@ func (r *ruleReader) addAct(s *actSet, n ast.Node, what, name string) {
 // A binding is a name under `with`: other acts of the case.
 type binding struct {
 	name     string
-	all      bool // a list; else one act
-	first    bool // the first; else the last
-	optional bool // absent: the rule applies all the same
+	all      bool    // a list; else one act
+	first    bool    // the first; else the last
+	optional bool    // absent: the rule applies all the same
+	lookup   *lookup // entries of a register, instead of acts
 	acts     actSet
 	typ      *objectType
+}
+
+// declare adds the variables that a binding gives.
+func (b *binding) declare(vars map[string]*cel.Type) {
+	switch {
+	case b.lookup != nil:
+		vars[b.name] = cel.ListType(b.lookup.register.entry.cel)
+		return
+	case b.all:
+		vars[b.name] = cel.ListType(b.typ.cel)
+	default:
+		vars[b.name] = b.typ.cel
+	}
+	if b.optional {
+		vars["has_"+b.name] = cel.BoolType
+	}
 }
 
 var withForm = regexp.MustCompile(`^(first|last|all)(\??)\s+(\S.*)$`)
@@ -320,14 +340,23 @@ func (r *ruleReader) readWith(vars map[string]*cel.Type) {
 		return
 	}
 	for _, e := range r.entries(n, "with") {
+		if _, isMap := e.value.(ast.MapNode); isMap {
+			if !r.nameable(e, vars) {
+				continue
+			}
+			if b, ok := r.readLookup(e, vars); ok {
+				b.declare(vars)
+				r.binds = append(r.binds, b)
+			}
+			continue
+		}
 		text, _ := scalar(e.value)
 		m := withForm.FindStringSubmatch(strings.TrimSpace(text))
 		if m == nil || m[1] == "all" && m[2] != "" {
-			r.fail(e.value, "with.%s: expected last, last?, first, first? or all and the name of an act, found %s", e.key, describe(e.value))
+			r.fail(e.value, "with.%s: expected last, last?, first, first? or all and the name of an act, or {register: …, key: …}, found %s", e.key, describe(e.value))
 			continue
 		}
-		if !isField(e.key) || vars[e.key] != nil || e.key == "case" || e.key == "param" || e.key == "start" || strings.HasPrefix(e.key, "has_") {
-			r.failAt(e.at, "with.%s: expected another name: letters a–z, digits and _, not act, case, param, start or has_…", e.key)
+		if !r.nameable(e, vars) {
 			continue
 		}
 		b := binding{name: e.key, all: m[1] == "all", first: m[1] == "first", optional: m[2] != ""}
@@ -341,15 +370,18 @@ func (r *ruleReader) readWith(vars map[string]*cel.Type) {
 		}
 		b.acts.types = b.acts.names
 		b.typ = r.compiler.actType(r.p, b.acts.names)
-		vars[e.key] = b.typ.cel
-		if b.all {
-			vars[e.key] = cel.ListType(b.typ.cel)
-		}
-		if b.optional {
-			vars["has_"+e.key] = cel.BoolType
-		}
+		b.declare(vars)
 		r.binds = append(r.binds, b)
 	}
+}
+
+// nameable reports whether a name may stand under `with`.
+func (r *ruleReader) nameable(e entry, vars map[string]*cel.Type) bool {
+	ok := isField(e.key) && vars[e.key] == nil && e.key != "case" && e.key != "param" && e.key != "start" && !strings.HasPrefix(e.key, "has_")
+	if !ok {
+		r.failAt(e.at, "with.%s: expected another name: letters a–z, digits and _, not act, case, param, start or has_…", e.key)
+	}
+	return ok
 }
 
 // expression compiles one expression of the rule and notes its parameters.
@@ -499,14 +531,8 @@ type templatePart struct {
 // rule's condition.
 func (r *ruleReader) readTemplate(n ast.Node) *template {
 	vars := map[string]*cel.Type{"act": r.compiler.actType(r.p, r.on.types).cel}
-	for _, b := range r.binds {
-		vars[b.name] = b.typ.cel
-		if b.all {
-			vars[b.name] = cel.ListType(b.typ.cel)
-		}
-		if b.optional {
-			vars["has_"+b.name] = cel.BoolType
-		}
+	for i := range r.binds {
+		r.binds[i].declare(vars)
 	}
 	s := r.compiler.scope(vars)
 	t := &template{}
@@ -540,17 +566,21 @@ func (r *ruleReader) readTemplate(n ast.Node) *template {
 func (p *Procedure) index() {
 	p.judged = make([][]*use, len(p.Acts))
 	p.starting = make([][]*Rule, len(p.Acts))
+	p.looks = make([]bool, len(p.Acts))
 	add := func(s *actSet, u *use) {
 		if s.every {
 			p.anyAct = append(p.anyAct, u)
+			p.anyLooks = p.anyLooks || len(u.rule.Registers) > 0
 		}
 		for i := range p.Acts {
 			if s.has(int32(i)) {
 				p.judged[i] = append(p.judged[i], u)
+				p.looks[i] = p.looks[i] || len(u.rule.Registers) > 0
 			}
 		}
 	}
 	for _, r := range p.Rules {
+		r.outside = r.looksOutside()
 		switch {
 		case r.require != nil:
 			add(&r.onSet, &use{r, useRequire})

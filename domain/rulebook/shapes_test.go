@@ -172,7 +172,7 @@ cure: {zh: 补正, en: Put right}
 verdict: refuse
 detail: {zh: "落款 {act.dated}", en: "dated {act.dated} by {size(act.officers)}"}`, `{file-case: 2024-09-09, decide: {at: 2024-12-11, dated: 2024-12-11}}`)
 	steps := p.Rules[0].Examples[0].Steps
-	fs := p.Judge(p.NewHistory("C", "A").Append(steps[0]), steps[1])
+	fs := p.Judge(p.NewHistory("C", "A").Append(steps[0]), steps[1], nil)
 	i := slices.IndexFunc(fs, func(f Finding) bool { return f.Rule == "T-001" })
 	if i < 0 {
 		t.Fatalf("no finding in %+v", fs)

@@ -36,7 +36,7 @@ func TestNationalRulesNeverFail(t *testing.T) {
 							s.Corrects = h.Steps[k].Event
 						}
 					}
-					for _, f := range p.Judge(h, s) {
+					for _, f := range p.Judge(h, s, nil) {
 						if f.Failed {
 							t.Fatalf("rule %s on %s %v: %s", f.Rule, s.Act, s.Fields, f.Detail.EN)
 						}

@@ -80,25 +80,28 @@ type Step struct {
 	LateReason  string // why it was recorded late
 	AlreadyDone bool   // the act had been carried out outside the system before it was recorded
 	Imported    bool
-	CorrectedBy string // id of the event that corrects this one; rules do not see a corrected step
-	Corrects    string // id of the event that this one corrects
+	CorrectedBy string    // id of the event that corrects this one; rules do not see a corrected step
+	Corrects    string    // id of the event that this one corrects
+	Findings    []Finding // what was found when it was recorded
 }
 
 // A Finding is what a rule said of an act: it was broken.
 type Finding struct {
-	Rule     string        `json:"rule"`
-	Edition  calendar.Date `json:"edition"` // of the procedure's text that was applied
-	Severity Severity      `json:"severity"`
-	Verdict  Verdict       `json:"verdict"` // what the rule asks for; a fact is recorded even on refuse
-	Says     Text          `json:"says"`    // the rule, in a sentence
-	Basis    string        `json:"basis"`   // article
-	Detail   Text          `json:"detail"`  // what was wrong here, with dates
-	Cure     Text          `json:"cure,omitzero"`
-	Looked   []string      `json:"looked,omitempty"` // ids of the events it looked at
-	Due      calendar.Date `json:"due,omitzero"`     // for a limit: the last day
-	Assumed  bool          `json:"assumed,omitempty"`
-	Failed   bool          `json:"failed,omitempty"` // the rule could not be judged: a mistake in the rule, not in the act
-	Demands  string        `json:"-"`                // what the command must give before the act is recorded at all, e.g. late_reason
+	Rule      string        `json:"rule"`
+	Edition   calendar.Date `json:"edition"` // of the procedure's text that was applied
+	Severity  Severity      `json:"severity"`
+	Verdict   Verdict       `json:"verdict"` // what the rule asks for; a fact is recorded even on refuse
+	Says      Text          `json:"says"`    // the rule, in a sentence
+	Basis     string        `json:"basis"`   // article
+	Detail    Text          `json:"detail"`  // what was wrong here, with dates
+	Cure      Text          `json:"cure,omitzero"`
+	Looked    []string      `json:"looked,omitempty"`    // ids of the events it looked at
+	Due       calendar.Date `json:"due,omitzero"`        // for a limit: the last day
+	Registers []string      `json:"registers,omitempty"` // names of the registers it looked at, as they were at the record's registers_at
+	Assumed   bool          `json:"assumed,omitempty"`
+	Failed    bool          `json:"failed,omitempty"` // the rule could not be judged: a mistake in the rule, not in the act
+	Of        string        `json:"of,omitempty"`     // id of the act that it is about, where that is not the act which it was recorded with
+	Demands   string        `json:"-"`                // what the command must give before the act is recorded at all, e.g. late_reason
 }
 
 // A Deadline is a limit that has begun to run in a case.
@@ -115,6 +118,7 @@ type Deadline struct {
 	DoneOn   calendar.Date `json:"done_on,omitzero"` // the day that counts for it
 	Late     bool          `json:"late"`             // done after the due date
 	Paused   bool          `json:"paused"`           // a pause is open: the due date will move
+	ToNote   bool          `json:"-"`                // should it pass, nobody has noted that yet
 }
 
 // A Problem is one thing wrong with an act as it was handed in: malformed, not unlawful.

@@ -5,6 +5,7 @@
 //	go run ./internal/bench                     all of it
 //	go run ./internal/bench --only road,raw     some of it
 //	go run ./internal/bench --log FILE          with a log to import
+//	go run ./internal/bench --only road --alone --in-flight 64 --rounds 1 --for 10s --cpuprofile FILE
 package main
 
 import (
@@ -16,6 +17,7 @@ import (
 	"os/signal"
 	"runtime/pprof"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -31,6 +33,8 @@ type options struct {
 	cold    int
 	binary  string
 	profile string
+	levels  []int
+	alone   bool
 }
 
 func main() {
@@ -45,7 +49,18 @@ func main() {
 	flag.IntVar(&o.cold, "cold", 2_000_000, "records in the stream under the cold cases")
 	flag.StringVar(&o.binary, "binary", "bin/liuhen", "the built program, for the part 'program'")
 	flag.StringVar(&o.profile, "cpuprofile", "", "write a CPU profile of the parts that run in this process")
+	var levels string
+	flag.StringVar(&levels, "in-flight", "1,64,1024", "acts in flight, for the part 'road'; with --cpuprofile, one level at a time")
+	flag.BoolVar(&o.alone, "alone", false, "the part 'road' without read models following")
 	flag.Parse()
+	for _, level := range strings.Split(levels, ",") {
+		n, err := strconv.Atoi(level)
+		if err != nil || n < 1 {
+			fmt.Fprintf(os.Stderr, "bench: --in-flight %s: want whole numbers from 1 up, with commas\n", levels)
+			os.Exit(2)
+		}
+		o.levels = append(o.levels, n)
+	}
 	o.only = strings.Split(only, ",")
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

@@ -170,6 +170,9 @@ func benchProgram(ctx context.Context, o options, r *report) error {
 		if err := p.benchImport(ctx, o, r); err != nil {
 			return err
 		}
+		if err := p.benchRoom(ctx, r); err != nil {
+			return err
+		}
 	}
 	inspector, err := p.role(ctx, "inspector", "*")
 	if err != nil {
@@ -186,6 +189,9 @@ func benchProgram(ctx context.Context, o options, r *report) error {
 		if err := p.benchReads(ctx, o, r, inspector); err != nil {
 			return err
 		}
+		if err := p.benchMemory(r, "after acts and reads over HTTP"); err != nil {
+			return err
+		}
 	}
 	for range o.rounds {
 		if err := p.benchJudge(ctx, r); err != nil {
@@ -193,15 +199,6 @@ func benchProgram(ctx context.Context, o options, r *report) error {
 		}
 	}
 	if err := p.benchRebuild(ctx, o, r); err != nil {
-		return err
-	}
-	rss, pg, err := p.memory()
-	if err != nil {
-		return err
-	}
-	r.add("Room", "resident memory of the program, log in, after the load", "MiB", rss, nil)
-	r.add("Room", "resident memory of its PostgreSQL (proportional)", "MiB", pg, nil)
-	if err := p.disk(ctx, r, float64(p.records(ctx, inspector))); err != nil {
 		return err
 	}
 	for range o.rounds {
@@ -424,6 +421,28 @@ func (p *program) openDB(ctx context.Context) (*projections.DB, func(), error) {
 		return nil, nil, err
 	}
 	return db, pool.Close, nil
+}
+
+// benchRoom is what the log takes, just imported.
+func (p *program) benchRoom(ctx context.Context, r *report) error {
+	inspector, err := p.role(ctx, "inspector", "*")
+	if err != nil {
+		return err
+	}
+	if err := p.benchMemory(r, "after the import"); err != nil {
+		return err
+	}
+	return p.disk(ctx, r, float64(p.records(ctx, inspector)))
+}
+
+func (p *program) benchMemory(r *report, when string) error {
+	rss, pg, err := p.memory()
+	if err != nil {
+		return err
+	}
+	r.add("Room", "resident memory of the program, log in, "+when, "MiB", rss, nil)
+	r.add("Room", "resident memory of its PostgreSQL (proportional), "+when, "MiB", pg, nil)
+	return nil
 }
 
 // memory is the resident memory of the program, and what its PostgreSQL adds

@@ -1,0 +1,220 @@
+package rulebook
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-yaml/ast"
+
+	"liuhen/domain/calendar"
+)
+
+// systemActs reads `system_acts:` of the files that procedures share: acts that
+// every procedure has, and that the program itself carries out.
+func (l *loader) systemActs() {
+	for _, f := range l.files {
+		n := f.nodes["system_acts"]
+		if n == nil {
+			continue
+		}
+		if f.agency || f.procedure != nil {
+			f.failAt(f.at["system_acts"], "system_acts: stand in a national file that is no procedure's")
+			continue
+		}
+		before := len(l.errs)
+		for _, p := range l.all {
+			if p.Open {
+				continue // it lists no acts, and its limits are none of ours
+			}
+			conditions := make(map[*Act]map[string]ast.Node)
+			for _, e := range f.entries(n, "system_acts") {
+				if _, taken := p.acts[e.key]; taken {
+					f.failAt(e.at, "procedure %s has an act %q of its own", p.Name, e.key)
+					continue
+				}
+				a, needed := l.readAct(f, p, e)
+				a.System = true
+				p.acts[a.Name] = int32(len(p.Acts))
+				p.Acts = append(p.Acts, a)
+				conditions[a] = needed
+			}
+			for a, fields := range conditions {
+				for field, n := range fields {
+					l.compileNeeded(f, p, a, field, n)
+				}
+			}
+			if len(l.errs) > before {
+				return // the same mistakes again for the next procedure help nobody
+			}
+		}
+	}
+}
+
+// Again is what earlier acts are judged by once more: what registers hold now.
+type Again struct {
+	Facts Facts
+	// Certify gives officers the certificates that the register has now for a
+	// day; nil leaves them as they were frozen.
+	Certify func([]Officer, calendar.Date) []Officer
+}
+
+// Note returns the findings that an act with Notes records at its time: limits
+// that have run out without the act that was due, and what rules say of
+// earlier acts now that registers hold something else. Each is told once: what
+// the case has recorded already is left out. Of names the act that a finding is
+// about.
+//
+// Limits that an imported act began are left out: what another system kept is
+// judged when it is imported.
+func (p *Procedure) Note(h *History, next Step, again Again) []Finding {
+	j := p.begin(h, &next, p.params, again.Facts)
+	by := RuleBy
+	j.builtIn(&by)
+	j.overdue()
+	found := j.end()
+	return append(found, p.anew(h, again)...)
+}
+
+// NoteLookups is what Note needs to know of registers and facts has not got.
+func (p *Procedure) NoteLookups(h *History, facts Facts) []Lookup {
+	var asked []Lookup
+	p.eachBefore(h, func(before *History, s Step) {
+		for _, l := range p.Lookups(before, s, facts) {
+			if !slices.Contains(asked, l) {
+				asked = append(asked, l)
+			}
+		}
+	})
+	return asked
+}
+
+// eachBefore calls f for each act that has not been corrected, with the case as
+// it stood when the act was recorded.
+func (p *Procedure) eachBefore(h *History, f func(before *History, s Step)) {
+	before := p.NewHistory(h.Case, h.Agency)
+	before.Area = h.Area
+	for _, s := range h.Steps {
+		corrected := s.CorrectedBy != ""
+		s.CorrectedBy = "" // not yet
+		if act := p.actIndex(s.Act); !corrected && (act < 0 || !p.Acts[act].Notes) {
+			f(before, s)
+		}
+		before = before.Append(s)
+	}
+}
+
+// noted reports whether a case has recorded a finding of a rule on an act that
+// came to light later.
+func (h *History) noted(rule, of string, due calendar.Date) bool {
+	for i := range h.Steps {
+		for k := range h.Steps[i].Findings {
+			if f := &h.Steps[i].Findings[k]; f.Of == of && f.Rule == rule && f.Due == due {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// overdue finds the limits that have run out by the time of the act.
+func (j *judging) overdue() {
+	for _, c := range j.p.clocks {
+		runs := j.runs(c, false)
+		for i := range runs {
+			run := &runs[i]
+			if !c.rule.inForce(run.day) {
+				continue
+			}
+			j.finish(c, run, int32(len(j.h.live.items)), false)
+			if !run.toNote(j.h, c.rule) || !run.passed(j.next.At) {
+				continue
+			}
+			j.looked = append(j.looked[:0], run.start.Event)
+			j.bound = j.bound[:0]
+			f := j.finding(c.rule)
+			f.Verdict, f.Demands = Flag, ""
+			f.Of, f.Due, f.Detail = run.start.Event, run.due.On, j.overdueText(c, run)
+			j.findings = append(j.findings, f)
+		}
+	}
+}
+
+// toNote reports whether a limit is one whose end is to be noted when it passes:
+// it runs, and nobody has noted it yet.
+func (r *run) toNote(h *History, rule *Rule) bool {
+	return r.end == nil && !r.due.Paused && !r.start.Imported && !h.noted(rule.ID, r.start.Event, r.due.On)
+}
+
+func (r *run) passed(now time.Time) bool {
+	if !r.due.At.IsZero() {
+		return now.After(r.due.At)
+	}
+	return calendar.DateOf(now).After(r.due.On)
+}
+
+func (j *judging) overdueText(c *clock, run *run) Text {
+	var zh, en []string
+	for _, name := range c.ends.names {
+		zh, en = append(zh, "「"+j.p.title(name).ZH+"」"), append(en, quoted(j.p.title(name)))
+	}
+	start := j.p.title(run.start.Act)
+	by := run.due.On.String()
+	if !run.due.At.IsZero() {
+		by = run.due.At.Format("2006-01-02 15:04")
+	}
+	return Text{
+		ZH: fmt.Sprintf("%s最迟应于 %s，至 %s 未见记录（自%s %s起 %s）",
+			strings.Join(zh, "或"), by, j.on, start.ZH, run.due.Start, run.limit.In("zh")),
+		EN: fmt.Sprintf("%s was due by %s and is not recorded by %s (%s from %s on %s)",
+			strings.Join(en, " or "), by, j.on, run.limit, quoted(start), run.due.Start),
+	}
+}
+
+// anew judges earlier acts again by what registers hold now, and returns what
+// was not found then. Only rules that look at officers or registers can say
+// anything else than they did.
+func (p *Procedure) anew(h *History, again Again) []Finding {
+	var out []Finding
+	p.eachBefore(h, func(before *History, s Step) {
+		if again.Certify != nil {
+			s.Officers = again.Certify(s.Officers, calendar.DateOf(s.At))
+		}
+		for _, f := range p.Judge(before, s, again.Facts) {
+			r, ok := p.Rule(f.Rule)
+			if !ok || f.Failed || !r.outside || h.noted(f.Rule, s.Event, f.Due) ||
+				slices.ContainsFunc(s.Findings, func(was Finding) bool { return was.Rule == f.Rule }) {
+				continue
+			}
+			f.Of, f.Verdict = s.Event, Flag
+			f.Detail = Text{ZH: "按登记册现状重新判断：" + f.Detail.ZH, EN: "judged again by the registers as they are now: " + f.Detail.EN}
+			out = append(out, f)
+		}
+	})
+	return out
+}
+
+// looksOutside reports whether what a rule says can change with registers.
+func (r *Rule) looksOutside() bool {
+	if len(r.Registers) > 0 {
+		return true
+	}
+	var all []*expression
+	switch {
+	case r.require != nil:
+		all = append(all, r.require.when, r.require.must)
+	case r.order != nil:
+		all = append(all, r.order.when, r.order.unless)
+	case r.ahead != nil:
+		all = append(all, r.ahead.when)
+	case r.count != nil:
+		all = append(all, r.count.when)
+	}
+	for _, e := range all {
+		if e != nil && (slices.Contains(e.reads["act"], "officers") || slices.Contains(e.reads["act"], "*")) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,184 @@
+package projections
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+
+	"github.com/jackc/pgx/v5"
+
+	"liuhen/domain/calendar"
+	"liuhen/domain/rulebook"
+)
+
+// registers holds what cases have entered for the rules of other cases to look
+// at. A row is never changed but for gone_at: so the registers can be read as
+// they were at any position, and an act be judged again by what was known then.
+var registers = Projection{
+	Name:    "registers",
+	Version: 1,
+	Folds:   true,
+	Schema: `
+		create table entry (
+			case_id    text    not null,
+			number     integer not null, -- in the case
+			register   text    not null,
+			key        text    not null,
+			valid_from date    not null,
+			valid_to   date,             -- the last day; null: open
+			agency     text    not null,
+			event      text    not null, -- that entered it
+			act        text    not null,
+			says       jsonb   not null,
+			known_at   bigint  not null, -- position from which it is known as it is here
+			gone_at    bigint,           -- position at which it was known otherwise, or not at all
+			primary key (case_id, number)
+		)`,
+	Indexes: `
+		create index on entry (register, key)`,
+	Apply: func(ctx context.Context, tx pgx.Tx, b *Batch) error {
+		return replaceRows(ctx, tx, entryTable, b.Cases, entriesOf)
+	},
+}
+
+var entryTable = caseTable{
+	name:    "entry",
+	key:     []string{"case_id", "number"},
+	columns: []string{"case_id", "number", "register", "key", "valid_from", "valid_to", "agency", "event", "act", "says", "known_at", "gone_at"},
+}
+
+// A heldEntry is an entry with the positions between which it was known.
+type heldEntry struct {
+	rulebook.Entry
+	knownAt, goneAt uint64
+}
+
+// entriesOf is what a case has had in registers, from its first act on: what
+// is known at each act is set beside what was known at the one before.
+func entriesOf(c CaseState) [][]any {
+	if len(c.Procedure.Enters) == 0 {
+		return nil
+	}
+	var all []heldEntry
+	h := c.Procedure.NewHistory(string(c.ID), c.Agency)
+	receipts := c.After(0)
+	for i, s := range c.History.Steps {
+		s.CorrectedBy = "" // not yet
+		h = h.Append(s)
+		if !c.Procedure.MovesEntries(&s) {
+			continue
+		}
+		now, at := c.Procedure.Entries(h), receipts[i].Position
+		for k := range all {
+			held := &all[k]
+			if held.goneAt > 0 {
+				continue
+			}
+			same := slices.IndexFunc(now, held.Entry.Equal)
+			if same < 0 {
+				held.goneAt = at
+				continue
+			}
+			now = slices.Delete(now, same, same+1)
+		}
+		for _, e := range now {
+			all = append(all, heldEntry{Entry: e, knownAt: at})
+		}
+	}
+	rows := make([][]any, len(all))
+	for i, e := range all {
+		says, err := json.Marshal(e.Says)
+		if err != nil {
+			panic("projections: texts that are no JSON: " + err.Error())
+		}
+		var gone *int64
+		if e.goneAt > 0 {
+			at := int64(e.goneAt)
+			gone = &at
+		}
+		rows[i] = []any{
+			e.Case, int32(i), e.Register, e.Key, day(e.From), day(e.Until), e.Agency, e.Event, e.Act, string(says), int64(e.knownAt), gone,
+		}
+	}
+	return rows
+}
+
+// MaxEntries is how many entries one question to the registers may bring.
+const MaxEntries = 10_000
+
+// Facts answers what rules ask of registers, at a position that is not before
+// from: it waits for the rows to come that far. It returns the position of the
+// answer. Every lookup is in the answer, without entries where there are none.
+func (db *DB) Facts(ctx context.Context, lookups []rulebook.Lookup, from uint64) (rulebook.Facts, uint64, error) {
+	if _, err := db.Wait(ctx, registers.Name, from); err != nil {
+		return nil, 0, err
+	}
+	return db.facts(ctx, lookups, 0)
+}
+
+// FactsAt answers as Facts did at a position.
+func (db *DB) FactsAt(ctx context.Context, lookups []rulebook.Lookup, at uint64) (rulebook.Facts, error) {
+	if _, err := db.Wait(ctx, registers.Name, at); err != nil {
+		return nil, err
+	}
+	facts, _, err := db.facts(ctx, lookups, at)
+	return facts, err
+}
+
+// facts reads entries as they are now, or as they were at a position.
+func (db *DB) facts(ctx context.Context, lookups []rulebook.Lookup, at uint64) (rulebook.Facts, uint64, error) {
+	names, keys := make([]string, len(lookups)), make([]string, len(lookups))
+	facts := make(rulebook.Facts, len(lookups))
+	for i, l := range lookups {
+		names[i], keys[i] = l.Register, l.Key
+		facts[l] = nil
+	}
+	// One statement, and so one snapshot of position and rows.
+	rows, err := db.pool.Query(ctx, `
+		with read as (
+			select case when $3::bigint > 0 then $3 else position end as position
+			from `+registers.schema()+`.position
+		), asked as (
+			select distinct register, key
+			from unnest($1::text[], $2::text[]) a(register, key)
+		)
+		select r.position, e.register, e.key, e.valid_from, e.valid_to, e.case_id, e.agency, e.event, e.act, e.says
+		from read r
+		left join (asked join `+registers.schema()+`.entry e using (register, key))
+			on e.known_at <= r.position and (e.gone_at is null or e.gone_at > r.position)
+		limit $4`, names, keys, int64(at), MaxEntries+1)
+	if err != nil {
+		return nil, 0, fmt.Errorf("look up registers: %w", err)
+	}
+	var position int64
+	var n int
+	var register, key, caseID, agency, event, act *string
+	var from, until day
+	var says []byte
+	_, err = pgx.ForEachRow(rows, []any{&position, &register, &key, &from, &until, &caseID, &agency, &event, &act, &says}, func() error {
+		if register == nil {
+			return nil // the position alone: there is no entry
+		}
+		if n++; n > MaxEntries {
+			return fmt.Errorf("more than %d entries", MaxEntries)
+		}
+		e := rulebook.Entry{
+			Register: *register, Key: *key, From: calendar.Date(from), Until: calendar.Date(until),
+			Case: *caseID, Agency: *agency, Event: *event, Act: *act,
+		}
+		if err := json.Unmarshal(says, &e.Says); err != nil {
+			return err
+		}
+		asked := rulebook.Lookup{Register: e.Register, Key: e.Key}
+		facts[asked] = append(facts[asked], e)
+		return nil
+	})
+	if err != nil {
+		return nil, 0, fmt.Errorf("look up registers: %w", err)
+	}
+	for _, entries := range facts {
+		slices.SortFunc(entries, rulebook.Entry.Compare)
+	}
+	return facts, uint64(position), nil
+}
