@@ -3,6 +3,7 @@ package casework_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -129,6 +130,7 @@ func TestRegisters(t *testing.T) {
 	}
 
 	r, event := judged(desk, "2")
+	first := r
 	if unqualified(r) {
 		t.Errorf("with certificates: %+v", r.Findings)
 	}
@@ -148,5 +150,69 @@ func TestRegisters(t *testing.T) {
 	}
 	if r, _ = judged(casework.New(book, store, nil, casework.Options{Roster: later.Roster}), "4"); !unqualified(r) {
 		t.Errorf("in another process: %+v", r.Findings)
+	}
+
+	// A suspension that is recorded with effect from before an act that was
+	// found in order: the act gets a new finding, and the first record stays.
+	note := domain.Command{
+		ID: "note-1", Case: "甲-1", Act: "note-findings", At: time.Now().Add(-time.Millisecond), Actor: domain.Actor{ID: "liuhen", Roles: []string{"system"}},
+		Fields: map[string]json.RawMessage{"cause": json.RawMessage(`"registers"`), "changed": json.RawMessage(`"` + suspended.Event + `"`)},
+	}
+	noted, err := desk.Record(t.Context(), note)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f := noted.Findings; len(f) != 1 || f[0].Rule != "R-002" || f[0].Of != first.Event || f[0].Verdict != rulebook.Flag {
+		t.Errorf("noted %+v, want R-002 of %s", f, first.Event)
+	}
+	note.ID, note.At = "note-2", time.Now().Add(-time.Millisecond)
+	var nothing *domain.Invalid
+	if r, err := desk.Record(t.Context(), note); !errors.As(err, &nothing) {
+		t.Errorf("noted again: %+v, %v; want that there is nothing new", r.Findings, err)
+	}
+	note.ID, note.Actor.Roles = "note-3", []string{"handler"}
+	var refused *domain.Refusal
+	if _, err := desk.Record(t.Context(), note); !errors.As(err, &refused) {
+		t.Errorf("noted by an officer: %v, want a refusal", err)
+	}
+}
+
+// TestOverdue notes a limit that passes without the act that was due, once.
+func TestOverdue(t *testing.T) {
+	desk := casework.New(book, eventstoretest.New(t), nil, casework.Options{})
+	opened := clue("1", "甲-1", time.Now().AddDate(0, 0, -60))
+	opened.LateReason = "补录"
+	receipt, err := desk.Record(t.Context(), opened)
+	if err != nil {
+		t.Fatal(err)
+	}
+	note := domain.Command{
+		ID: "note-1", Case: "甲-1", Act: "note-findings", At: time.Now().Add(-time.Millisecond), Actor: domain.Actor{ID: "liuhen", Roles: []string{"system"}},
+		Fields: map[string]json.RawMessage{"cause": json.RawMessage(`"overdue"`)},
+	}
+	early := note
+	early.ID, early.At = "note-0", opened.At.Add(time.Hour)
+	var nothing *domain.Invalid
+	if r, err := desk.Record(t.Context(), early); !errors.As(err, &nothing) {
+		t.Errorf("before the limit has passed: %+v, %v", r.Findings, err)
+	}
+	early.At = time.Now().AddDate(0, 0, 30)
+	if r, err := desk.Record(t.Context(), early); !errors.As(err, &nothing) {
+		t.Errorf("noted in the future: %+v, %v", r.Findings, err)
+	}
+	noted, err := desk.Record(t.Context(), note)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f := noted.Findings; len(f) != 1 || f[0].Rule != "R-005" || f[0].Of != receipt.Event || f[0].Due.IsZero() {
+		t.Errorf("noted %+v, want R-005 of %s", f, receipt.Event)
+	}
+	note.ID = "note-2"
+	if r, err := desk.Record(t.Context(), note); !errors.As(err, &nothing) {
+		t.Errorf("noted again: %+v, %v", r.Findings, err)
+	}
+	late := evidence("2", "甲-1", time.Now().Add(-time.Minute)) // the case goes on as before
+	if r, err := desk.Record(t.Context(), late); err != nil {
+		t.Errorf("an act after it: %+v, %v", r, err)
 	}
 }

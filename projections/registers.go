@@ -114,7 +114,7 @@ func (db *DB) Facts(ctx context.Context, lookups []rulebook.Lookup, from uint64)
 	if _, err := db.Wait(ctx, registers.Name, from); err != nil {
 		return nil, 0, err
 	}
-	return db.facts(ctx, lookups, 0)
+	return db.facts(ctx, lookups, nil)
 }
 
 // FactsAt answers as Facts did at a position.
@@ -122,12 +122,13 @@ func (db *DB) FactsAt(ctx context.Context, lookups []rulebook.Lookup, at uint64)
 	if _, err := db.Wait(ctx, registers.Name, at); err != nil {
 		return nil, err
 	}
-	facts, _, err := db.facts(ctx, lookups, at)
+	then := int64(at)
+	facts, _, err := db.facts(ctx, lookups, &then)
 	return facts, err
 }
 
-// facts reads entries as they are now, or as they were at a position.
-func (db *DB) facts(ctx context.Context, lookups []rulebook.Lookup, at uint64) (rulebook.Facts, uint64, error) {
+// facts reads entries as they are now (at is nil), or as they were at a position.
+func (db *DB) facts(ctx context.Context, lookups []rulebook.Lookup, at *int64) (rulebook.Facts, uint64, error) {
 	names, keys := make([]string, len(lookups)), make([]string, len(lookups))
 	facts := make(rulebook.Facts, len(lookups))
 	for i, l := range lookups {
@@ -137,7 +138,7 @@ func (db *DB) facts(ctx context.Context, lookups []rulebook.Lookup, at uint64) (
 	// One statement, and so one snapshot of position and rows.
 	rows, err := db.pool.Query(ctx, `
 		with read as (
-			select case when $3::bigint > 0 then $3 else position end as position
+			select coalesce($3::bigint, position) as position
 			from `+registers.schema()+`.position
 		), asked as (
 			select distinct register, key
@@ -147,7 +148,7 @@ func (db *DB) facts(ctx context.Context, lookups []rulebook.Lookup, at uint64) (
 		from read r
 		left join (asked join `+registers.schema()+`.entry e using (register, key))
 			on e.known_at <= r.position and (e.gone_at is null or e.gone_at > r.position)
-		limit $4`, names, keys, int64(at), MaxEntries+1)
+		limit $4`, names, keys, at, MaxEntries+1)
 	if err != nil {
 		return nil, 0, fmt.Errorf("look up registers: %w", err)
 	}

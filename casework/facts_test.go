@@ -1,0 +1,184 @@
+package casework_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"liuhen/casework"
+	"liuhen/domain"
+	"liuhen/domain/rulebook"
+	"liuhen/eventstore"
+	"liuhen/eventstore/eventstoretest"
+	"liuhen/internal/pgtest"
+	"liuhen/projections"
+)
+
+const visits = `
+registers:
+  visits: {name: {zh: 检查登记, en: Visits}}
+procedure: visit
+edition: 2021-07-15
+name: {zh: 检查, en: Visit}
+acts:
+  enter: {name: {zh: 进入, en: Enter}, opens: true, fields: {firm: {type: text, required: true}}}
+enters:
+  - {register: visits, on: enter, key: act.firm}
+rules:
+  T-001:
+    says: {zh: 一家一次, en: once a firm}
+    basis: 试验法 第一条
+    severity: minor
+    on: enter
+    with: {before: {register: visits, key: act.firm}}
+    require: before.all(v, v.case == case.id)
+    examples:
+      - {holds: {enter: {firm: A}}}
+      - {broken: {enter: {firm: A}}, registers: {visits: {A: [{from: 2025-01-06}]}}}
+`
+
+// TestFacts judges acts by what other cases have entered: one at a time, where
+// each sees all that was recorded before, and in bulk by few questions.
+func TestFacts(t *testing.T) {
+	law, err := rulebook.Load(fstest.MapFS{"visit.yaml": {Data: []byte(visits)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	store := eventstoretest.New(t)
+	db, err := projections.Open(t.Context(), pgtest.New(t), law)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- projections.RunAll(ctx, db, store, slog.New(slog.DiscardHandler), projections.All...) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	questions := 0
+	desk := casework.New(law, store, db, casework.Options{
+		Facts: func(ctx context.Context, lookups []rulebook.Lookup, from uint64) (rulebook.Facts, uint64, error) {
+			questions++
+			return db.Facts(ctx, lookups, from)
+		},
+	})
+	enter := func(c, firm string) domain.Command {
+		text, err := json.Marshal(firm)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return domain.Command{
+			ID: "enter-" + c, Case: domain.CaseID(c), Agency: "kjj", Procedure: "visit", Act: "enter", At: time.Now().Add(-time.Minute),
+			Actor: domain.Actor{ID: "li", Name: "李明", Roles: []string{"handler"}}, Fields: map[string]json.RawMessage{"firm": text},
+		}
+	}
+	for i := range 20 { // each follows the one before at once
+		r, err := desk.Record(t.Context(), enter(fmt.Sprint("K-", i), "甲"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if found := len(r.Findings); found != min(i, 1) {
+			t.Fatalf("visit %d: %+v", i+1, r.Findings)
+		}
+		if i == 0 {
+			continue
+		}
+		f := r.Findings[0]
+		if f.Failed || len(f.Looked) != i || len(f.Registers) != 1 {
+			t.Fatalf("visit %d looked at %v of %v", i+1, f.Looked, f.Registers)
+		}
+	}
+	if questions != 20 {
+		t.Errorf("20 acts asked %d questions", questions)
+	}
+
+	questions = 0
+	var commands []domain.Command
+	for i := range 300 {
+		commands = append(commands, enter(fmt.Sprint("L-", i), fmt.Sprint("厂", i)))
+	}
+	commands = append(commands, enter("L-甲", "甲"))
+	for i, res := range desk.RecordAll(t.Context(), commands) {
+		if res.Err != nil {
+			t.Fatal(res.Err)
+		}
+		if want := i / 300; len(res.Receipt.Findings) != want {
+			t.Errorf("command %d: %+v, want %d findings", i, res.Receipt.Findings, want)
+		}
+	}
+	if questions != 1 {
+		t.Errorf("a round of 301 cases asked %d questions", questions)
+	}
+
+	// What is in a record gives the same findings again: the registers are read
+	// as they were at the position that it names.
+	end, err := store.Last(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, _ := law.Procedure("visit")
+	again := 0
+	for stored, err := range store.Follow(t.Context(), 0) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := domain.Read(uint64(stored.Position), stored.At, stored.Data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		h := p.NewHistory(string(r.Subject), r.Agency())
+		facts, err := db.FactsAt(t.Context(), p.Lookups(h, r.Step(), nil), r.Data.RegistersAt)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := p.Judge(h, r.Step(), facts)
+		if fmt.Sprint(found) != fmt.Sprint(r.Data.Findings) {
+			t.Errorf("position %d judged again: %+v, recorded %+v", r.Position, found, r.Data.Findings)
+		}
+		again += len(found)
+		if stored.Position == end {
+			break
+		}
+	}
+	if again != 20 {
+		t.Errorf("%d findings again, want 20", again)
+	}
+}
+
+// TestNoFacts fails where registers cannot be read, and keeps nothing.
+func TestNoFacts(t *testing.T) {
+	law, err := rulebook.Load(fstest.MapFS{"visit.yaml": {Data: []byte(visits)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	store := eventstoretest.New(t)
+	broken := fmt.Errorf("broken by the test")
+	for name, facts := range map[string]casework.Facts{
+		"none": nil,
+		"broken": func(context.Context, []rulebook.Lookup, uint64) (rulebook.Facts, uint64, error) {
+			return nil, 0, broken
+		},
+	} {
+		desk := casework.New(law, store, nil, casework.Options{Facts: facts})
+		cmd := domain.Command{
+			ID: name, Case: domain.CaseID("K-" + name), Agency: "kjj", Procedure: "visit", Act: "enter", At: time.Now().Add(-time.Minute),
+			Actor: domain.Actor{ID: "li"}, Fields: map[string]json.RawMessage{"firm": json.RawMessage(`"甲"`)},
+		}
+		if r, err := desk.Record(t.Context(), cmd); err == nil {
+			t.Errorf("%s: recorded %+v", name, r)
+		}
+		if res := desk.RecordAll(t.Context(), []domain.Command{cmd})[0]; res.Err == nil {
+			t.Errorf("%s, in bulk: recorded %+v", name, res.Receipt)
+		}
+	}
+	if end, err := store.Last(t.Context()); err != nil || end != eventstore.Position(0) {
+		t.Errorf("the record ends at %d, %v; want nothing in it", end, err)
+	}
+}
