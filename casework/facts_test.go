@@ -11,6 +11,7 @@ import (
 
 	"liuhen/casework"
 	"liuhen/domain"
+	"liuhen/domain/calendar"
 	"liuhen/domain/rulebook"
 	"liuhen/eventstore"
 	"liuhen/eventstore/eventstoretest"
@@ -69,13 +70,14 @@ func TestFacts(t *testing.T) {
 			return db.Facts(ctx, lookups, from)
 		},
 	})
+	at := time.Now().Add(-time.Minute)
 	enter := func(c, firm string) domain.Command {
 		text, err := json.Marshal(firm)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return domain.Command{
-			ID: "enter-" + c, Case: domain.CaseID(c), Agency: "kjj", Procedure: "visit", Act: "enter", At: time.Now().Add(-time.Minute),
+			ID: "enter-" + c, Case: domain.CaseID(c), Agency: "kjj", Procedure: "visit", Act: "enter", At: at,
 			Actor: domain.Actor{ID: "li", Name: "李明", Roles: []string{"handler"}}, Fields: map[string]json.RawMessage{"firm": text},
 		}
 	}
@@ -117,12 +119,28 @@ func TestFacts(t *testing.T) {
 		t.Errorf("a round of 301 cases asked %d questions", questions)
 	}
 
-	// What is in a record gives the same findings again: the registers are read
-	// as they were at the position that it names.
+	// Who was judged by a key, from which day on, is known.
 	end, err := store.Last(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
+	if err := db.WaitAll(t.Context(), uint64(end)); err != nil {
+		t.Fatal(err)
+	}
+	today := calendar.DateOf(at)
+	for _, c := range []struct {
+		since calendar.Date
+		after domain.CaseID
+		want  int
+	}{{today, "", 21}, {today, "K-9", 1}, {today.AddDays(1), "", 0}} {
+		ids, err := db.Asked(t.Context(), projections.Change{Lookup: rulebook.Lookup{Register: "visits", Key: "甲"}, Since: c.since}, c.after, 100)
+		if err != nil || len(ids) != c.want {
+			t.Errorf("asked since %s, after %q: %v, %v; want %d cases", c.since, c.after, ids, err, c.want)
+		}
+	}
+
+	// What is in a record gives the same findings again: the registers are read
+	// as they were at the position that it names.
 	p, _ := law.Procedure("visit")
 	again := 0
 	for stored, err := range store.Follow(t.Context(), 0) {
@@ -134,7 +152,7 @@ func TestFacts(t *testing.T) {
 			t.Fatal(err)
 		}
 		h := p.NewHistory(string(r.Subject), r.Agency())
-		facts, err := db.FactsAt(t.Context(), p.Lookups(h, r.Step(), nil), r.Data.RegistersAt)
+		facts, err := db.FactsAt(t.Context(), r.Data.Registers.Asked, r.Data.Registers.At)
 		if err != nil {
 			t.Fatal(err)
 		}

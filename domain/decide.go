@@ -135,7 +135,7 @@ func decide(c *Case, reg Registers, cmd Command, stamp Stamp) (Event, error) {
 		if missing := p.Lookups(c.History, step, reg.Facts); len(missing) > 0 {
 			return Event{}, &Unanswered{Lookups: append(asked, missing...)}
 		}
-		event.Data.RegistersAt = reg.FactsAt
+		event.Data.Registers = &RegistersRead{At: reg.FactsAt, Asked: asked}
 	}
 	event.Data.Findings = p.Judge(c.History, step, reg.Facts)
 	return event, c.weigh(cmd, event)
@@ -152,7 +152,7 @@ func (c *Case) note(reg Registers, cmd Command, event Event) (Event, error) {
 		if missing := p.NoteLookups(c.History, reg.Facts); len(missing) > 0 {
 			return Event{}, &Unanswered{Lookups: append(asked, missing...)}
 		}
-		event.Data.RegistersAt = reg.FactsAt
+		event.Data.Registers = &RegistersRead{At: reg.FactsAt, Asked: asked}
 	}
 	again := rulebook.Again{Facts: reg.Facts}
 	if reg.Roster != nil && reg.Roster.Knows(c.Agency) {

@@ -46,8 +46,8 @@ type Event struct {
 type Data struct {
 	ActorName   string               `json:"actor_name,omitempty"`
 	Officers    []rulebook.Officer   `json:"officers,omitempty"`
-	RosterAt    uint64               `json:"roster_at,omitempty"`    // position up to which the register of officers had been read
-	RegistersAt uint64               `json:"registers_at,omitempty"` // position at which the registers of other cases were read
+	RosterAt    uint64               `json:"roster_at,omitempty"` // position up to which the register of officers had been read
+	Registers   *RegistersRead       `json:"registers,omitempty"` // what registers of other cases were asked, nil for none
 	Place       string               `json:"place,omitempty"`
 	Fields      Fields               `json:"fields,omitempty"`
 	Documents   []rulebook.Reference `json:"documents,omitempty"`
@@ -58,6 +58,13 @@ type Data struct {
 	LateReason  string               `json:"late_reason,omitempty"`
 	AlreadyDone bool                 `json:"already_done,omitempty"`
 	Import      *Import              `json:"import,omitempty"`
+}
+
+// RegistersRead says what registers of other cases were asked to judge an act,
+// so that it can be asked again.
+type RegistersRead struct {
+	At    uint64            `json:"at"` // position of the log at which they were read
+	Asked []rulebook.Lookup `json:"asked"`
 }
 
 // Encode makes the bytes that are stored and hashed. It is called once in the

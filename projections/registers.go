@@ -1,13 +1,16 @@
 package projections
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 
+	"liuhen/domain"
 	"liuhen/domain/calendar"
 	"liuhen/domain/rulebook"
 )
@@ -34,12 +37,65 @@ var registers = Projection{
 			known_at   bigint  not null, -- position from which it is known as it is here
 			gone_at    bigint,           -- position at which it was known otherwise, or not at all
 			primary key (case_id, number)
+		);
+		create table asked ( -- by whom
+			register text not null,
+			key      text not null,
+			case_id  text not null,
+			last_on  date not null, -- day of the last act that was judged by the answer
+			primary key (register, key, case_id)
 		)`,
 	Indexes: `
-		create index on entry (register, key)`,
+		create index on entry (register, key);
+		create index on entry (known_at);
+		create index on entry (gone_at) where gone_at is not null`,
 	Apply: func(ctx context.Context, tx pgx.Tx, b *Batch) error {
-		return replaceRows(ctx, tx, entryTable, b.Cases, entriesOf)
+		if err := replaceRows(ctx, tx, entryTable, b.Cases, entriesOf); err != nil {
+			return err
+		}
+		return noteAsked(ctx, tx, b.Records)
 	},
+}
+
+// noteAsked keeps which cases were judged by what is under a key, and by which
+// officers' certificates.
+func noteAsked(ctx context.Context, tx pgx.Tx, records []domain.Recorded) error {
+	type who struct{ register, key, caseID string }
+	last := make(map[who]calendar.Date)
+	for i := range records {
+		r := &records[i]
+		on := calendar.DateOf(r.Time)
+		note := func(register, key string) {
+			w := who{register, key, string(r.Subject)}
+			if on.After(last[w]) {
+				last[w] = on
+			}
+		}
+		if r.Data.Registers != nil {
+			for _, l := range r.Data.Registers.Asked {
+				note(l.Register, withoutZero(l.Key))
+			}
+		}
+		if r.Data.RosterAt > 0 {
+			for _, o := range r.Data.Officers {
+				note(domain.RegisterProcedure, withoutZero(o.ID))
+			}
+		}
+	}
+	if len(last) == 0 {
+		return nil
+	}
+	var registers, keys, cases []string
+	var days []day
+	for w, on := range last {
+		registers, keys, cases, days = append(registers, w.register), append(keys, w.key), append(cases, w.caseID), append(days, day(on))
+	}
+	_, err := tx.Exec(ctx, `
+		insert into asked as t (register, key, case_id, last_on)
+		select * from unnest($1::text[], $2::text[], $3::text[], $4::date[])
+		on conflict (register, key, case_id) do update set last_on = excluded.last_on
+		where excluded.last_on > t.last_on`, registers, keys, cases, days)
+	return err
 }
 
 var entryTable = caseTable{
@@ -182,4 +238,109 @@ func (db *DB) facts(ctx context.Context, lookups []rulebook.Lookup, at *int64) (
 		slices.SortFunc(entries, rulebook.Entry.Compare)
 	}
 	return facts, uint64(position), nil
+}
+
+// A Change is what a record changed in a register, and from which day on.
+type Change struct {
+	rulebook.Lookup
+	Since calendar.Date
+}
+
+// Changes returns what the record at a position changed in registers. It waits
+// for the model to come that far.
+func (db *DB) Changes(ctx context.Context, position uint64) ([]Change, error) {
+	if _, err := db.Wait(ctx, registers.Name, position); err != nil {
+		return nil, err
+	}
+	rows, err := db.pool.Query(ctx, `
+		select register, key, valid_from, valid_to, case_id, agency, event, act, says, known_at = $1
+		from `+registers.schema()+`.entry
+		where known_at = $1 or gone_at = $1
+		order by register, key, case_id, number`, int64(position))
+	if err != nil {
+		return nil, fmt.Errorf("changes of registers: %w", err)
+	}
+	var gone, known []rulebook.Entry
+	var e rulebook.Entry
+	var says []byte
+	var isKnown bool
+	_, err = pgx.ForEachRow(rows, []any{&e.Register, &e.Key, (*day)(&e.From), (*day)(&e.Until), &e.Case, &e.Agency, &e.Event, &e.Act, &says, &isKnown}, func() error {
+		one := e
+		one.Says = nil
+		if err := json.Unmarshal(says, &one.Says); err != nil {
+			return err
+		}
+		if isKnown {
+			known = append(known, one)
+		} else {
+			gone = append(gone, one)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("changes of registers: %w", err)
+	}
+	return changed(gone, known), nil
+}
+
+// changed says from which day on a register answers otherwise: where an entry
+// only ends on another day, from the earlier of the two on.
+func changed(gone, known []rulebook.Entry) []Change {
+	since := make(map[rulebook.Lookup]calendar.Date)
+	from := func(e rulebook.Entry, on calendar.Date) {
+		l := rulebook.Lookup{Register: e.Register, Key: e.Key}
+		if earlier, ok := since[l]; !ok || on.Before(earlier) {
+			since[l] = on
+		}
+	}
+	for _, e := range known {
+		ended := slices.IndexFunc(gone, func(was rulebook.Entry) bool {
+			was.Until = e.Until
+			return was.Equal(e)
+		})
+		if ended < 0 {
+			from(e, e.From)
+			continue
+		}
+		was := gone[ended]
+		gone = slices.Delete(gone, ended, ended+1)
+		switch {
+		case was.Until.IsZero() || !e.Until.IsZero() && e.Until.Before(was.Until):
+			from(e, e.Until)
+		default:
+			from(e, was.Until)
+		}
+	}
+	for _, e := range gone {
+		from(e, e.From)
+	}
+	all := make([]Change, 0, len(since))
+	for l, on := range since {
+		all = append(all, Change{l, on})
+	}
+	slices.SortFunc(all, func(a, b Change) int {
+		return cmp.Or(strings.Compare(a.Register, b.Register), strings.Compare(a.Key, b.Key))
+	})
+	return all
+}
+
+// Asked returns the cases with an act on a change's first day or later that was
+// judged by what is under its key, in the order of their ids: up to limit of
+// them, after one of them. Under the name of the officers' procedure stand the
+// cases in which an officer took part.
+func (db *DB) Asked(ctx context.Context, c Change, after domain.CaseID, limit int) ([]domain.CaseID, error) {
+	rows, err := db.pool.Query(ctx, `
+		select case_id
+		from `+registers.schema()+`.asked
+		where register = $1 and key = $2 and last_on >= $3 and case_id > $4
+		order by case_id
+		limit $5`, c.Register, c.Key, day(c.Since), string(after), limit)
+	if err != nil {
+		return nil, fmt.Errorf("cases that asked registers: %w", err)
+	}
+	ids, err := pgx.CollectRows(rows, pgx.RowTo[domain.CaseID])
+	if err != nil {
+		return nil, fmt.Errorf("cases that asked registers: %w", err)
+	}
+	return ids, nil
 }

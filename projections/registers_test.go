@@ -67,6 +67,31 @@ func TestRegisters(t *testing.T) {
 	if got, want := entries(now, key), "K-1 2025-03-03..2025-03-05 1 号; K-2 2025-03-05.. 2-1 号"; got != want {
 		t.Errorf("now: %s, want %s", got, want)
 	}
+	for _, c := range []struct {
+		what string
+		at   uint64
+		want string // since when the key answers otherwise
+	}{
+		{"entered", first.Position, "2025-03-03"},
+		{"corrected: the entry is another", corrected.Position, "2025-03-04"},
+		{"ended: from its end on", closed.Position, "2025-03-05"},
+		{"no register", first.Position - 1, ""},
+	} {
+		changes, err := db.Changes(t.Context(), c.at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := ""
+		for _, ch := range changes {
+			if ch.Lookup != lookups[0] {
+				t.Errorf("%s: a change of %v", c.what, ch.Lookup)
+			}
+			got += ch.Since.String()
+		}
+		if got != c.want {
+			t.Errorf("%s: since %q, want %q", c.what, got, c.want)
+		}
+	}
 	o.agree(db)
 }
 

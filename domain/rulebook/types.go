@@ -97,7 +97,7 @@ type Finding struct {
 	Cure      Text          `json:"cure,omitzero"`
 	Looked    []string      `json:"looked,omitempty"`    // ids of the events it looked at
 	Due       calendar.Date `json:"due,omitzero"`        // for a limit: the last day
-	Registers []string      `json:"registers,omitempty"` // names of the registers it looked at, as they were at the record's registers_at
+	Registers []string      `json:"registers,omitempty"` // names of the registers it looked at, as they were at the record's registers.at
 	Assumed   bool          `json:"assumed,omitempty"`
 	Failed    bool          `json:"failed,omitempty"` // the rule could not be judged: a mistake in the rule, not in the act
 	Of        string        `json:"of,omitempty"`     // id of the act that it is about, where that is not the act which it was recorded with

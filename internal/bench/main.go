@@ -5,7 +5,7 @@
 //	go run ./internal/bench                     all of it
 //	go run ./internal/bench --only road,raw     some of it
 //	go run ./internal/bench --log FILE          with a log to import
-//	go run ./internal/bench --only road --alone --in-flight 64 --rounds 1 --for 10s --cpuprofile FILE
+//	go run ./internal/bench --only road --read-models without --in-flight 64 --rounds 1 --for 10s --cpuprofile FILE
 package main
 
 import (
@@ -34,7 +34,7 @@ type options struct {
 	binary  string
 	profile string
 	levels  []int
-	alone   bool
+	models  string
 }
 
 func main() {
@@ -51,7 +51,7 @@ func main() {
 	flag.StringVar(&o.profile, "cpuprofile", "", "write a CPU profile of the parts that run in this process")
 	var levels string
 	flag.StringVar(&levels, "in-flight", "1,64,1024", "acts in flight, for the part 'road'; with --cpuprofile, one level at a time")
-	flag.BoolVar(&o.alone, "alone", false, "the part 'road' without read models following")
+	flag.StringVar(&o.models, "read-models", "both", "the part 'road' without read models following, with them, or both")
 	flag.Parse()
 	for _, level := range strings.Split(levels, ",") {
 		n, err := strconv.Atoi(level)

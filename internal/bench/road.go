@@ -7,7 +7,10 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -190,7 +193,7 @@ var wanted = map[int]float64{1: 0.5, 64: 2, 1024: 5}
 // models following on the same cores.
 func benchRoad(ctx context.Context, o options, r *report) error {
 	for _, following := range []bool{false, true} {
-		if following && o.alone {
+		if o.models != "both" && following != (o.models == "with") {
 			continue
 		}
 		if err := benchRoadOf(ctx, o, r, following); err != nil {
@@ -225,6 +228,7 @@ func benchRoadOf(ctx context.Context, o options, r *report, following bool) erro
 				return err
 			}
 			r.add("Raw limits", rawSingle, "records/s", rate, lat)
+			used := processorTime()
 			rate, lat, err = off.load(ctx, level, o.seconds, func(i int64) domain.Command {
 				c := domain.CaseID(fmt.Sprintf("案-%d", (i*7919)%manyCases))
 				return evidence(fmt.Sprintf("r%d-%d-%d", round, level, i), c, int(i))
@@ -237,9 +241,38 @@ func benchRoadOf(ctx context.Context, o options, r *report, following bool) erro
 			if err := off.settle(ctx); err != nil {
 				return err
 			}
+			// With read models following, until they have followed.
+			now := processorTime()
+			for _, who := range sortedKeys(now) {
+				r.add("Processor time an act", fmt.Sprintf("%s, %d in flight%s", who, level, with), "µs", (now[who]-used[who])/float64(len(lat))*1e6, nil)
+			}
 		}
 	}
 	return nil
+}
+
+// processorTime is how many seconds of processor time this process (the acts,
+// liuhen, and the NATS server inside) has used, and the processes of
+// PostgreSQL on this machine.
+func processorTime() map[string]float64 {
+	used := make(map[string]float64, 2)
+	var own syscall.Rusage
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &own) // never fails for the process itself
+	used["the program with NATS and the load"] = time.Duration(own.Utime.Nano() + own.Stime.Nano()).Seconds()
+	stats, _ := filepath.Glob("/proc/[0-9]*/stat") // the pattern is good
+	for _, file := range stats {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			continue // it has ended
+		}
+		if _, rest, ok := strings.Cut(string(text), "(postgres) "); ok {
+			fields := strings.Fields(rest) // from the third of proc_pid_stat(5) on
+			user, _ := strconv.ParseFloat(fields[11], 64)
+			system, _ := strconv.ParseFloat(fields[12], 64)
+			used["PostgreSQL"] += (user + system) / 100 // in ticks, of which Linux shows 100 a second
+		}
+	}
+	return used
 }
 
 // benchCold sets acts on cases that lie untouched since the beginning of a
