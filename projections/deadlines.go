@@ -48,7 +48,7 @@ var deadlines = Projection{
 		create index on clock (ends, case_id, number) where done_event = '';
 		create index on clock (agency, ends, case_id, number) where done_event = '';
 		create index on clock using gin (officers) where done_event = '';
-		create index on clock (ends) where to_note`,
+		create index on clock (case_id, ends) where to_note`,
 	Apply: func(ctx context.Context, tx pgx.Tx, b *Batch) error {
 		return replaceRows(ctx, tx, clockTable, b.Cases, clocksOf)
 	},
@@ -186,18 +186,14 @@ type Overdue struct {
 }
 
 // Overdues returns limits that had passed by a moment and that nobody has noted
-// yet, those that passed first before the others, one a case, limit of them.
-func (db *DB) Overdues(ctx context.Context, now time.Time, limit int) ([]Overdue, error) {
+// yet: one a case, in the order of the cases, up to limit of them after one.
+func (db *DB) Overdues(ctx context.Context, now time.Time, after Overdue, limit int) ([]Overdue, error) {
 	rows, err := db.pool.Query(ctx, `
-		select case_id, rule, start_event, due, ends
-		from (
-			select distinct on (case_id) case_id, rule, start_event, due, ends, number
-			from `+deadlines.schema()+`.clock
-			where to_note and ends <= $1
-			order by case_id, ends, number
-		) first
-		order by ends, case_id
-		limit $2`, now, limit)
+		select distinct on (case_id) case_id, rule, start_event, due, ends
+		from `+deadlines.schema()+`.clock
+		where to_note and ends <= $1 and case_id > $2
+		order by case_id, ends, number
+		limit $3`, now, string(after.Case), limit)
 	if err != nil {
 		return nil, fmt.Errorf("limits that have passed: %w", err)
 	}
