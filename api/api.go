@@ -88,7 +88,6 @@ type Config struct {
 	Record   Record
 	Reads    Reads
 	Book     *rulebook.Book
-	Roster   func() domain.Roster // as casework.Options has it; may be nil
 	Policies *identity.Policies
 	Tokens   Tokens
 	Trail    *Trail

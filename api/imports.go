@@ -317,11 +317,3 @@ func (s *server) rehearseOne(ctx context.Context, cases map[domain.CaseID]*domai
 	cases[cmd.Case] = next
 	return casework.Result{Receipt: domain.Receipt{Case: cmd.Case, Act: cmd.Act, Revision: next.Revision, Findings: event.Data.Findings}}
 }
-
-// roster is the roster as it is now, nil for none.
-func (s *server) roster() domain.Roster {
-	if s.Roster == nil {
-		return nil
-	}
-	return s.Roster()
-}

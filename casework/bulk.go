@@ -150,7 +150,8 @@ func (d *Desk) draftAll(ctx context.Context, drafts []*draft, commands []domain.
 // draft decides what is left of the commands of one case, each on what the one
 // before made of it, until one needs to know what registers hold.
 func (d *Desk) draft(dr *draft, commands []domain.Command, results []Result) []rulebook.Lookup {
-	dr.reg.Roster = d.roster()
+	now := d.registers()
+	dr.reg.Roster, dr.reg.Parameters = now.Roster, now.Parameters
 	for ; len(dr.left) > 0; dr.left = dr.left[1:] {
 		i := dr.left[0]
 		cmd := commands[i]

@@ -57,11 +57,11 @@ type Cases interface {
 
 // A Desk carries out commands on cases.
 type Desk struct {
-	book   *rulebook.Book
-	roster func() domain.Roster
-	facts  Facts
-	store  Store
-	now    func() time.Time
+	book      *rulebook.Book
+	registers func() domain.Registers
+	facts     Facts
+	store     Store
+	now       func() time.Time
 
 	known       *lru.Cache[domain.CaseID, seen] // cases of late; safe for many goroutines
 	remembering sync.Mutex                      // held while known is compared and set
@@ -89,10 +89,10 @@ type Facts func(ctx context.Context, lookups []rulebook.Lookup, from uint64) (ru
 
 // Options are the parts of a desk that have a default.
 type Options struct {
-	Roster func() domain.Roster // the roster as it is now; where it or what it gives is nil, what commands say of officers is taken as it is
-	Facts  Facts                // nil: an act whose rules ask registers cannot be recorded
-	Now    func() time.Time     // nil: time.Now
-	Keep   int                  // cases kept in memory; 0: 20,000
+	Registers func() domain.Registers // what acts are judged by now; nil: nothing, see domain.Registers
+	Facts     Facts                   // nil: an act whose rules ask registers cannot be recorded
+	Now       func() time.Time        // nil: time.Now
+	Keep      int                     // cases kept in memory; 0: 20,000
 }
 
 // New returns a desk that judges by book and records in store. Cases that are
@@ -101,8 +101,8 @@ func New(book *rulebook.Book, store Store, cases Cases, o Options) *Desk {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	if o.Roster == nil {
-		o.Roster = func() domain.Roster { return nil }
+	if o.Registers == nil {
+		o.Registers = func() domain.Registers { return domain.Registers{} }
 	}
 	if o.Keep == 0 {
 		o.Keep = 20_000
@@ -111,7 +111,7 @@ func New(book *rulebook.Book, store Store, cases Cases, o Options) *Desk {
 	if err != nil {
 		panic("casework: " + err.Error())
 	}
-	d := &Desk{book: book, roster: o.Roster, facts: o.Facts, store: store, now: o.Now, known: known, cases: cases}
+	d := &Desk{book: book, registers: o.Registers, facts: o.Facts, store: store, now: o.Now, known: known, cases: cases}
 	d.cold = gather.Group[domain.CaseID, found]{Max: 1000, Do: d.find}
 	return d
 }
@@ -187,7 +187,7 @@ func (d *Desk) Record(ctx context.Context, cmd domain.Command) (domain.Receipt, 
 // records nothing. Besides the answers of domain.Decide it fails where the
 // registers cannot be read.
 func (d *Desk) Decide(ctx context.Context, c *domain.Case, cmd domain.Command) (domain.Event, error) {
-	reg := domain.Registers{Roster: d.roster()}
+	reg := d.registers()
 	for {
 		event, err := domain.Decide(d.book, reg, c, cmd, d.stamp())
 		var ask *domain.Unanswered

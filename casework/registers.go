@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"iter"
 	"log/slog"
+	"math"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -13,15 +15,38 @@ import (
 	"liuhen/eventstore"
 )
 
-// Registers follow the log for what acts are judged by beside their own case:
-// the register of officers. What it says is passed into each judgement as a
-// value, and is written into the event with the position it was read at, so that
-// a replay judges by the same.
+// Registers follow the log for what acts are judged by beside their own case
+// and is asked of every act: the register of officers, and the values that
+// agencies have put in force. What they say is passed into each judgement as a
+// value, and is frozen into the event, so that a replay judges by the same.
 type Registers struct {
 	mu    sync.Mutex // guards what follows
-	now   *domain.Register
+	now   known
 	moved chan struct{} // closed when now is another
 	wrong error         // why they cannot follow at present
+}
+
+// known is the registers at one position.
+type known struct {
+	officers   *domain.Register
+	parameters *domain.Parameters
+}
+
+// procedures are those whose cases make up the registers.
+var procedures = []string{domain.RegisterProcedure, domain.ParametersProcedure}
+
+// with returns the registers after further records, which are complete up to a
+// position.
+func (k known) with(records []domain.Recorded, through uint64) (known, error) {
+	officers, err := k.officers.With(records...)
+	if err != nil {
+		return known{}, err
+	}
+	parameters, err := k.parameters.With(records...)
+	if err != nil {
+		return known{}, err
+	}
+	return known{officers.UpTo(through), parameters.UpTo(through)}, nil
 }
 
 // A Log is what registers follow; an *eventstore.Store is one.
@@ -39,16 +64,16 @@ type Past interface {
 
 // NewRegisters returns registers that know only below, which may be nil.
 func NewRegisters(below *domain.RosterFile) *Registers {
-	return &Registers{now: domain.NewRegister(below), moved: make(chan struct{})}
+	return &Registers{now: known{domain.NewRegister(below), domain.NewParameters()}, moved: make(chan struct{})}
 }
 
-func (r *Registers) look() (*domain.Register, <-chan struct{}) {
+func (r *Registers) look() (known, <-chan struct{}) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.now, r.moved
 }
 
-func (r *Registers) set(next *domain.Register) {
+func (r *Registers) set(next known) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.now, r.wrong = next, nil
@@ -56,30 +81,30 @@ func (r *Registers) set(next *domain.Register) {
 	r.moved = make(chan struct{})
 }
 
-// Roster is the register of officers as it is now.
-func (r *Registers) Roster() domain.Roster {
+// Now is what acts are judged by now.
+func (r *Registers) Now() domain.Registers {
 	now, _ := r.look()
-	return now
+	return domain.Registers{Roster: now.officers, Parameters: now.parameters}
 }
 
 // Status is how far they have come, and why they go no further.
 func (r *Registers) Status() (at uint64, wrong error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.now.At(), r.wrong
+	return r.now.officers.At(), r.wrong
 }
 
 // Wait returns when they have come to a position.
 func (r *Registers) Wait(ctx context.Context, position uint64) error {
 	for {
 		now, moved := r.look()
-		if now.At() >= position {
+		if now.officers.At() >= position {
 			return nil
 		}
 		select {
 		case <-moved:
 		case <-ctx.Done():
-			return fmt.Errorf("wait for the registers to reach %d, they are at %d: %w", position, now.At(), ctx.Err())
+			return fmt.Errorf("wait for the registers to reach %d, they are at %d: %w", position, now.officers.At(), ctx.Err())
 		}
 	}
 }
@@ -105,25 +130,14 @@ func (r *Registers) Run(ctx context.Context, log Log, past Past, logger *slog.Lo
 }
 
 func (r *Registers) follow(ctx context.Context, log Log, past Past) error {
-	register, _ := r.look()
-	after := register.At()
+	now, _ := r.look()
+	after := now.officers.At()
 	if after == 0 {
-		records, through, err := past.RecordsOf(ctx, domain.RegisterProcedure)
-		if err != nil {
+		var err error
+		if now, after, err = begin(ctx, now, past); err != nil {
 			return err
 		}
-		for i, record := range records {
-			if record.Position > through { // these come with the log
-				records = records[:i]
-				break
-			}
-		}
-		if register, err = register.With(records...); err != nil {
-			return err
-		}
-		after = through
-		register = register.UpTo(after)
-		r.set(register)
+		r.set(now)
 	}
 	for batch, err := range log.FollowBatches(ctx, eventstore.Position(after), 4096) {
 		if err != nil {
@@ -131,27 +145,44 @@ func (r *Registers) follow(ctx context.Context, log Log, past Past) error {
 		}
 		var records []domain.Recorded
 		for _, stored := range batch {
-			if !ofProcedure(stored.Stream, domain.RegisterProcedure) {
+			if !ofProcedures(stored.Stream) {
 				continue
 			}
 			record, err := domain.Read(uint64(stored.Position), stored.At, stored.Data)
 			if err != nil {
-				return fmt.Errorf("register of officers: %w", err)
+				return fmt.Errorf("registers: %w", err)
 			}
 			records = append(records, record)
 		}
-		if register, err = register.With(records...); err != nil {
+		if now, err = now.with(records, uint64(batch[len(batch)-1].Position)); err != nil {
 			return err
 		}
-		register = register.UpTo(uint64(batch[len(batch)-1].Position))
-		r.set(register)
+		r.set(now)
 	}
 	return ctx.Err()
 }
 
-// ofProcedure reports whether a stream is of a case of a procedure; see
-// domain.Subject.
-func ofProcedure(stream, procedure string) bool {
+// begin reads the registers from a read model, and says up to which position
+// they are complete.
+func begin(ctx context.Context, now known, past Past) (known, uint64, error) {
+	var all []domain.Recorded
+	after := uint64(math.MaxUint64)
+	for _, procedure := range procedures {
+		records, through, err := past.RecordsOf(ctx, procedure)
+		if err != nil {
+			return known{}, 0, err
+		}
+		all, after = append(all, records...), min(after, through)
+	}
+	// What is later comes with the log.
+	all = slices.DeleteFunc(all, func(r domain.Recorded) bool { return r.Position > after })
+	now, err := now.with(all, after)
+	return now, after, err
+}
+
+// ofProcedures reports whether a stream is of a case that registers are made
+// of; see domain.Subject.
+func ofProcedures(stream string) bool {
 	parts := strings.Split(stream, ".")
-	return len(parts) == 4 && parts[2] == procedure
+	return len(parts) == 4 && slices.Contains(procedures, parts[2])
 }

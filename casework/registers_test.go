@@ -69,7 +69,7 @@ func TestRegisters(t *testing.T) {
 		return registers
 	}
 	registers := follow(past{store: store})
-	desk := casework.New(book, store, nil, casework.Options{Roster: registers.Roster})
+	desk := casework.New(book, store, nil, casework.Options{Registers: registers.Now})
 	n := 0
 	officer := func(person, act string, fields map[string]any) domain.Receipt {
 		t.Helper()
@@ -148,7 +148,7 @@ func TestRegisters(t *testing.T) {
 	if err := later.Wait(t.Context(), event.Position); err != nil {
 		t.Fatal(err)
 	}
-	if r, _ = judged(casework.New(book, store, nil, casework.Options{Roster: later.Roster}), "4"); !unqualified(r) {
+	if r, _ = judged(casework.New(book, store, nil, casework.Options{Registers: later.Now}), "4"); !unqualified(r) {
 		t.Errorf("in another process: %+v", r.Findings)
 	}
 

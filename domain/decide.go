@@ -16,9 +16,10 @@ var ErrNoCase = errors.New("no such case")
 // Registers are what acts are judged by beside their own case, as values: the
 // same values give the same findings.
 type Registers struct {
-	Roster  Roster         // nil: what a command says of officers is taken as it is
-	Facts   rulebook.Facts // what registers of other cases hold, as far as it was asked for
-	FactsAt uint64         // the position of the log at which Facts were read
+	Parameters *Parameters    // nil: those of the law files
+	Roster     Roster         // nil: what a command says of officers is taken as it is
+	Facts      rulebook.Facts // what registers of other cases hold, as far as it was asked for
+	FactsAt    uint64         // the position of the log at which Facts were read
 }
 
 // Unanswered says what has to be looked up in registers before a command can
@@ -127,6 +128,7 @@ func decide(c *Case, reg Registers, cmd Command, stamp Stamp) (Event, error) {
 	if len(event.Data.Officers) > 0 && reg.Roster != nil && reg.Roster.Knows(c.Agency) {
 		event.Data.RosterAt = reg.Roster.At()
 	}
+	event.Data.Parameters = p.Applied(cmd.Act, reg.Parameters.On(c.Agency, calendar.DateOf(cmd.At)))
 	if act, ok := p.Act(cmd.Act); ok && act.Notes {
 		return c.note(reg, cmd, event)
 	}

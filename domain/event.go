@@ -46,8 +46,9 @@ type Event struct {
 type Data struct {
 	ActorName   string               `json:"actor_name,omitempty"`
 	Officers    []rulebook.Officer   `json:"officers,omitempty"`
-	RosterAt    uint64               `json:"roster_at,omitempty"` // position up to which the register of officers had been read
-	Registers   *RegistersRead       `json:"registers,omitempty"` // what registers of other cases were asked, nil for none
+	RosterAt    uint64               `json:"roster_at,omitempty"`  // position up to which the register of officers had been read
+	Registers   *RegistersRead       `json:"registers,omitempty"`  // what registers of other cases were asked, nil for none
+	Parameters  Fields               `json:"parameters,omitempty"` // values that the agency had put in force and that the act was judged by
 	Place       string               `json:"place,omitempty"`
 	Fields      Fields               `json:"fields,omitempty"`
 	Documents   []rulebook.Reference `json:"documents,omitempty"`
@@ -112,6 +113,7 @@ func (e *Event) Step() rulebook.Step {
 		AlreadyDone: e.Data.AlreadyDone,
 		Imported:    e.Data.Import != nil,
 		Corrects:    e.Data.Corrects,
+		Params:      e.Data.Parameters,
 		Findings:    e.Data.Findings,
 	}
 }

@@ -1,7 +1,6 @@
 package domain
 
 import (
-	"fmt"
 	"maps"
 	"slices"
 
@@ -19,48 +18,34 @@ const RegisterProcedure = "officer"
 // a value: With makes the next one. Officers whom the log does not know are
 // looked up in what it stands on, a RosterFile or nothing.
 type Register struct {
-	at      uint64
-	below   *RosterFile
-	files   map[CaseID]*officerFile
-	persons map[string][]*officerFile // by id, the file that was opened last at the end
+	folded
+	below    *RosterFile
+	officers map[CaseID]*officerFile
+	persons  map[string][]*officerFile // by id, the file that was opened last at the end
 }
 
 // NewRegister returns the register of an empty log. below may be nil.
-func NewRegister(below *RosterFile) *Register { return &Register{below: below} }
+func NewRegister(below *RosterFile) *Register {
+	return &Register{folded: folded{procedure: RegisterProcedure}, below: below}
+}
 
 // With returns the register after further records, in their order. They may be
 // of any procedure, and may have been taken in before. It fails with ErrChain
 // where one of an officer's records is missing.
 func (g *Register) With(records ...Recorded) (*Register, error) {
 	next := *g
-	changed := false
-	for _, r := range records {
-		next.at = max(next.at, r.Position)
-		if r.Procedure() != RegisterProcedure {
-			continue
-		}
-		file := officerFile{agency: r.Agency(), opened: r.Position}
-		if known := next.files[r.Subject]; known != nil {
-			file = *known
-		}
-		switch {
-		case r.Revision <= file.revision:
-			continue
-		case r.Revision > file.revision+1:
-			return nil, fmt.Errorf("%w: register of officers: case %s, position %d: revision %d after %d",
-				ErrChain, r.Subject, r.Position, r.Revision, file.revision)
-		}
-		if !changed {
-			changed = true
-			if next.files = maps.Clone(g.files); next.files == nil {
-				next.files = make(map[CaseID]*officerFile)
-			}
-		}
-		file.revision++
-		file.take(r.Step())
-		next.files[r.Subject] = &file
+	var changed []CaseID
+	var err error
+	if next.folded, changed, err = g.with(records...); err != nil {
+		return nil, err
 	}
-	if changed {
+	if len(changed) > 0 {
+		if next.officers = maps.Clone(g.officers); next.officers == nil {
+			next.officers = make(map[CaseID]*officerFile)
+		}
+		for _, id := range changed {
+			next.officers[id] = readOfficer(next.files[id])
+		}
 		next.index()
 	}
 	return &next, nil
@@ -68,8 +53,8 @@ func (g *Register) With(records ...Recorded) (*Register, error) {
 
 // index finds the officers' files by person.
 func (g *Register) index() {
-	g.persons = make(map[string][]*officerFile, len(g.files))
-	for _, f := range g.files {
+	g.persons = make(map[string][]*officerFile, len(g.officers))
+	for _, f := range g.officers {
 		if f.officer.ID != "" {
 			g.persons[f.officer.ID] = append(g.persons[f.officer.ID], f)
 		}
@@ -83,7 +68,7 @@ func (g *Register) index() {
 // its procedure.
 func (g *Register) UpTo(position uint64) *Register {
 	next := *g
-	next.at = max(g.at, position)
+	next.folded = g.upTo(position)
 	return &next
 }
 
@@ -96,7 +81,7 @@ func (g *Register) Knows(agency string) bool {
 	if g.below != nil {
 		return true
 	}
-	for _, f := range g.files {
+	for _, f := range g.officers {
 		if f.agency == agency && f.certified {
 			return true
 		}
@@ -129,8 +114,6 @@ func (g *Register) Officer(agency, id string, on calendar.Date) (rulebook.Office
 type officerFile struct {
 	agency    string
 	opened    uint64
-	revision  int
-	steps     []rulebook.Step // those not corrected, each correction in the place of what it corrects
 	officer   rosterOfficer
 	certified bool // a certificate was issued
 }
@@ -145,19 +128,12 @@ type held struct {
 	suspended []interval
 }
 
-// take adds a step and reads the file anew: it is short, and a correction may
-// change what followed.
-func (f *officerFile) take(s rulebook.Step) {
-	f.steps = slices.Clone(f.steps)
-	place := slices.IndexFunc(f.steps, func(earlier rulebook.Step) bool { return earlier.Event == s.Corrects })
-	if s.Corrects != "" && place >= 0 {
-		f.steps[place] = s
-	} else {
-		f.steps = append(f.steps, s)
-	}
-	f.officer, f.certified = rosterOfficer{}, false
+// readOfficer reads a file anew: it is short, and a correction may change what
+// followed.
+func readOfficer(of *file) *officerFile {
+	f := &officerFile{agency: of.agency, opened: of.opened}
 	var all []held
-	for _, s := range f.steps {
+	for _, s := range of.steps {
 		all = f.read(s, all)
 	}
 	for _, c := range all {
@@ -167,6 +143,7 @@ func (f *officerFile) take(s rulebook.Step) {
 		f.certified = true
 		f.officer.Certificates = append(f.officer.Certificates, c.valid()...)
 	}
+	return f
 }
 
 // read applies one act to the certificates. The names are those of

@@ -160,14 +160,14 @@ func (s *system) start(ctx context.Context, withSample bool) error {
 	if err := registers.Wait(ctx, uint64(last)); err != nil {
 		return err
 	}
-	s.desk = casework.New(s.book, s.store, s.db, casework.Options{Roster: registers.Roster, Facts: s.db.Facts})
+	s.desk = casework.New(s.book, s.store, s.db, casework.Options{Registers: registers.Now, Facts: s.db.Facts})
 	if withSample {
 		if err := s.fillSample(ctx); err != nil {
 			return err
 		}
 	}
 	return s.startHTTP(ctx, api.Config{
-		Desk: s.desk, Record: s.store, Reads: s.db, Book: s.book, Roster: registers.Roster, Policies: policies, Tokens: s.tokens,
+		Desk: s.desk, Record: s.store, Reads: s.db, Book: s.book, Policies: policies, Tokens: s.tokens,
 		Trail:   api.NewTrail(s.keepLooks),
 		Rebuild: s.rebuild, Health: s.health, Logger: s.logger, Version: version,
 	})
@@ -421,7 +421,7 @@ func (s *system) health(context.Context) api.Health {
 	add(st.Full || looks.Full, "the disk is full")
 	add(!st.Writing && (st.Holder == "" || st.Holder == st.Self), "no process writes at present")
 	if at, wrong := s.registers.Status(); wrong != nil {
-		add(true, fmt.Sprintf("the register of officers stands at position %d: %v", at, wrong))
+		add(true, fmt.Sprintf("the registers stand at position %d: %v", at, wrong))
 	}
 	for _, m := range h.Models {
 		add(m.State == projections.Waiting, fmt.Sprintf("read model %s waits at position %d: %s", m.Model, m.Position, m.Error))

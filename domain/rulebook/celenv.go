@@ -69,7 +69,7 @@ type compiler struct {
 	lenientActs, lenientStages map[string]bool
 }
 
-func newCompiler(cal *calendar.Calendar, paramType *objectType, records map[string]*recordType, registers map[string]*Register) *compiler {
+func newCompiler(cal *calendar.Calendar, paramType *objectType, shared *catalogue) *compiler {
 	standard, err := types.NewRegistry()
 	if err != nil {
 		panic("rulebook: " + err.Error())
@@ -78,10 +78,10 @@ func newCompiler(cal *calendar.Calendar, paramType *objectType, records map[stri
 	for _, t := range []*objectType{officerType, referenceType, caseType, paramType} {
 		provider.objects[t.name] = t
 	}
-	for _, t := range records {
+	for _, t := range shared.records {
 		provider.objects[t.object.name] = t.object
 	}
-	for _, r := range registers {
+	for _, r := range shared.registers {
 		provider.objects[r.entry.name] = r.entry
 	}
 	options := []cel.EnvOption{
@@ -97,7 +97,7 @@ func newCompiler(cal *calendar.Calendar, paramType *objectType, records map[stri
 		cel.Variable("case", caseType.cel),
 		cel.Variable("param", paramType.cel),
 	}
-	base, err := cel.NewEnv(append(options, functions(cal)...)...)
+	base, err := cel.NewEnv(append(options, functions(cal, shared)...)...)
 	if err != nil {
 		panic("rulebook: " + err.Error()) // our own declarations: a bug of ours
 	}

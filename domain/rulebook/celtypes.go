@@ -212,6 +212,7 @@ type paramValues struct {
 	object
 	values []ref.Val
 	limits []calendar.Limit // where the parameter is a limit
+	types  []string
 	names  map[string]int
 }
 

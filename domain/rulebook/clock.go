@@ -287,7 +287,7 @@ func (j *judging) started(c *clock, s *Step, on calendar.Date, at int32) (run, b
 	r.day, r.moment = legal(s, on, c.from)
 	switch {
 	case c.limit.param >= 0:
-		r.limit = j.params.limits[c.limit.param]
+		r.limit = j.base.under(s).limits[c.limit.param]
 	case c.limit.named:
 		text, _ := s.Fields[c.limit.field].(string)
 		if d, err := calendar.ParseDate(text); err == nil && d.After(r.day) { // a day that is not after the start is no limit

@@ -578,10 +578,8 @@ type ExampleResult struct {
 // A national rule is tried with the national values of the parameters: what an
 // agency has set is no fault of its examples.
 func RunExamples(b *Book) []ExampleResult {
-	params := make(map[string]*Parameter, len(b.parameters))
 	defaults := make(map[string]any)
 	for _, p := range b.parameters {
-		params[p.Name] = p
 		if p.SetIn != "" {
 			defaults[p.Name] = p.Default
 		}
@@ -591,10 +589,10 @@ func RunExamples(b *Book) []ExampleResult {
 		for _, r := range p.Rules {
 			values := p.params
 			if !r.agency {
-				values = values.with(params, defaults)
+				values = values.with(defaults)
 			}
 			for i, e := range r.Examples {
-				res := p.try(r, e, values.with(params, e.params))
+				res := p.try(r, e, values.with(e.params))
 				res.Number = i + 1
 				out = append(out, res)
 			}

@@ -16,7 +16,7 @@ import (
 )
 
 // functions are what the law format offers beside CEL's own. All are pure.
-func functions(cal *calendar.Calendar) []cel.EnvOption {
+func functions(cal *calendar.Calendar, shared *catalogue) []cel.EnvOption {
 	str, num, ts := cel.StringType, cel.IntType, cel.TimestampType
 
 	// counted makes a function of a day and a limit.
@@ -81,6 +81,8 @@ func functions(cal *calendar.Calendar) []cel.EnvOption {
 		valid("valid_id_number", func(s string) bool { return identifier.CheckID(s) == nil }),
 		cel.Function("normal", cel.Overload("normal_string", []*cel.Type{str}, str,
 			cel.UnaryBinding(func(s ref.Val) ref.Val { return types.String(normal(string(s.(types.String)))) }))),
+		cel.Function("parameter_kind", cel.Overload("parameter_kind_string", []*cel.Type{str}, str,
+			cel.UnaryBinding(func(s ref.Val) ref.Val { return shared.parameterKind(string(s.(types.String))) }))),
 
 		cel.Function("has", caseMethod("case_has", cel.BoolType, func(c *caseValue, name string) ref.Val {
 			return types.Bool(c.j.countActs(name) > 0)

@@ -72,9 +72,10 @@ type judging struct {
 	index  int32 // of next's act, -1 if it is not listed
 	act    *Act  // nil if it is not listed
 	on     calendar.Date
-	limit  int // rules see the live steps before this one
-	place  int // in live of what next corrects, -1 for none
-	params *paramValues
+	limit  int          // rules see the live steps before this one
+	place  int          // in live of what next corrects, -1 for none
+	params *paramValues // with what was frozen into the act
+	base   *paramValues // without
 	facts  Facts
 
 	self, start stepValue
@@ -110,7 +111,8 @@ func (p *Procedure) begin(h *History, next *Step, params *paramValues, facts Fac
 		h = h.under(p)
 	}
 	j := pool.Get().(*judging)
-	j.p, j.h, j.next, j.params, j.facts = p, h, next, params, facts
+	j.p, j.h, j.next, j.params, j.facts = p, h, next, params.under(next), facts
+	j.base = params
 	j.index, j.act = p.actIndex(next.Act), nil
 	if j.index >= 0 {
 		j.act = p.Acts[j.index]

@@ -159,7 +159,7 @@ func (l *loader) catalogue() {
 		l.shared.readRegisters(f.reader, f.nodes["registers"])
 	}
 	l.params = newParamValues(l.shared.params)
-	l.compiler = newCompiler(l.cal, l.params.typ, l.shared.records, l.shared.registers)
+	l.compiler = newCompiler(l.cal, l.params.typ, l.shared)
 }
 
 // readParameters reads `parameters:`. A mapping declares one; any other value
@@ -266,12 +266,13 @@ func newParamValues(params map[string]*Parameter) *paramValues {
 		v.names[name] = i
 		v.values = append(v.values, nil)
 		v.limits = append(v.limits, calendar.Limit{})
-		v.set(i, p.Type, p.Value)
+		v.types = append(v.types, p.Type)
+		v.set(i, p.Value)
 	}
 	return v
 }
 
-func (v *paramValues) set(i int, typ string, value any) {
+func (v *paramValues) set(i int, value any) {
 	switch x := value.(type) {
 	case int64:
 		v.values[i] = types.Int(x)
@@ -279,7 +280,7 @@ func (v *paramValues) set(i int, typ string, value any) {
 		v.values[i] = types.Bool(x)
 	case string:
 		v.values[i] = types.String(x)
-		if typ == "limit" {
+		if v.types[i] == "limit" {
 			v.limits[i], _ = calendar.ParseLimit(x)
 		}
 	default: // it was declared wrongly, which is reported elsewhere
@@ -288,14 +289,14 @@ func (v *paramValues) set(i int, typ string, value any) {
 }
 
 // with is a copy with some other values.
-func (v *paramValues) with(params map[string]*Parameter, other map[string]any) *paramValues {
+func (v *paramValues) with(other map[string]any) *paramValues {
 	if len(other) == 0 {
 		return v
 	}
 	c := *v
 	c.values, c.limits = slices.Clone(v.values), slices.Clone(v.limits)
 	for name, value := range other {
-		c.set(c.names[name], params[name].Type, value)
+		c.set(c.names[name], value)
 	}
 	return &c
 }

@@ -80,9 +80,10 @@ type Step struct {
 	LateReason  string // why it was recorded late
 	AlreadyDone bool   // the act had been carried out outside the system before it was recorded
 	Imported    bool
-	CorrectedBy string    // id of the event that corrects this one; rules do not see a corrected step
-	Corrects    string    // id of the event that this one corrects
-	Findings    []Finding // what was found when it was recorded
+	CorrectedBy string         // id of the event that corrects this one; rules do not see a corrected step
+	Corrects    string         // id of the event that this one corrects
+	Params      map[string]any // values of its agency that it was judged by, see Procedure.Applied
+	Findings    []Finding      // what was found when it was recorded
 }
 
 // A Finding is what a rule said of an act: it was broken.
