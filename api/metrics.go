@@ -79,6 +79,7 @@ type figure struct {
 var storeFigures = []figure{
 	storeFigure("position", "Last position that this process shows.", prometheus.GaugeValue, func(s eventstore.Status) float64 { return float64(s.Last) }),
 	storeFigure("lag", "Records that readers do not hold durably yet.", prometheus.GaugeValue, func(s eventstore.Status) float64 { return float64(s.Lag) }),
+	storeFigure("unread", "Records acknowledged and not read back yet.", prometheus.GaugeValue, func(s eventstore.Status) float64 { return float64(s.Unread) }),
 	storeFigure("tail_bytes", "Size of the records in memory.", prometheus.GaugeValue, func(s eventstore.Status) float64 { return float64(s.Bytes) }),
 	storeFigure("full", "1 when the disk has no room.", prometheus.GaugeValue, func(s eventstore.Status) float64 { return oneIf(s.Full) }),
 	storeFigure("records_total", "Records stored by this process.", prometheus.CounterValue, func(s eventstore.Status) float64 { return float64(s.Appended) }),

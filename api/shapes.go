@@ -364,6 +364,7 @@ func findingColumns() []column[findingEntry] {
 		{text("依据待核", "assumed"), func(e findingEntry) any { return e.Assumed }},
 		{text("导入", "imported"), func(e findingEntry) any { return e.Imported }},
 		{text("机关", "agency"), func(e findingEntry) any { return e.Agency }},
+		{text("所指记录", "of"), func(e findingEntry) any { return e.Of }},
 		{text("事件编号", "event"), func(e findingEntry) any { return e.Event }},
 		{text("位置", "position"), func(e findingEntry) any { return e.Position }},
 	}

@@ -16,6 +16,7 @@ type Status struct {
 	Base     Position // the tail holds what comes after
 	Released Position
 	Lag      int    // Last − Released
+	Unread   int    // records acknowledged and not read back yet
 	Bytes    int64  // the size of the tail
 	Incident string // why writing is stopped; empty if it is not
 	Full     bool   // the disk has no room, or the embedded server has stopped writing for want of it
@@ -59,7 +60,7 @@ func (s *Store) Status() Status {
 	c := &s.count
 	st := Status{
 		Volume: s.cfg.Volume, Writing: r.writer != nil, Holder: r.holder, Self: s.cfg.Holder, Epoch: r.epoch,
-		Last: shown, Base: base, Released: released, Lag: max(0, int(shown)-int(released)), Bytes: s.tail.size(),
+		Last: shown, Base: base, Released: released, Lag: max(0, int(shown)-int(released)), Bytes: s.tail.size(), Unread: s.tail.waiting(),
 		Incident: s.stopReason(), Full: s.frozen.Load() || s.cfg.Server != nil && s.cfg.Server.room() != nil,
 		Appended: c.appended.Load(), Groups: c.groups.Load(), Batches: c.batches.Load(), Conflicts: c.conflicts.Load(),
 		Unknowns: c.unknowns.Load(), Retries: c.retries.Load(), Foreign: c.foreign.Load(), FullTimes: c.full.Load(),

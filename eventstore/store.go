@@ -420,12 +420,21 @@ func (s *Store) again(e *entry) *entry {
 	return &entry{stream: e.stream, after: e.after, data: e.data, bytes: e.bytes, done: e.done}
 }
 
-// slow holds an append back while readers are too far behind.
+// slow holds an append back while readers are too far behind, and while too
+// much waits to be read back.
 func (s *Store) slow(ctx context.Context) error {
-	if s.cfg.MaxLag <= 0 {
-		return nil
+	var why string
+	fits := func() bool {
+		switch {
+		case s.cfg.MaxLag > 0 && s.tail.stored() > s.tail.released+Position(s.cfg.MaxLag):
+			why = fmt.Sprintf("readers are more than %d records behind", s.cfg.MaxLag)
+		case s.tail.unread > s.tail.maxBytes/2:
+			why = fmt.Sprintf("%d records are stored and not read back yet", len(s.tail.sent))
+		default:
+			return true
+		}
+		return false
 	}
-	fits := func() bool { return s.tail.stored() <= s.tail.released+Position(s.cfg.MaxLag) }
 	s.tail.mu.Lock()
 	ok := fits()
 	s.tail.mu.Unlock()
@@ -436,7 +445,7 @@ func (s *Store) slow(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.GiveUp)
 	defer cancel()
 	if err := s.tail.until(ctx, fits); err != nil {
-		return fmt.Errorf("%w: readers are more than %d records behind", ErrBusy, s.cfg.MaxLag)
+		return fmt.Errorf("%w: %s", ErrBusy, why)
 	}
 	return nil
 }

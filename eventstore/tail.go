@@ -29,6 +29,7 @@ type tail struct {
 	limit    Position            // nothing after it is shown; open when this process does not write
 	released Position            // readers hold everything up to here
 	bytes    int64               // the size of kept
+	unread   int64               // the size of sent
 	live     bool                // something fills the tail
 	changed  chan struct{}       // closed when more is shown, or the tail went live
 
@@ -49,6 +50,9 @@ type sent struct {
 	stream string
 	data   []byte
 }
+
+// size is about what it takes in memory.
+func (w sent) size() int64 { return int64(len(w.data)) + 64 }
 
 // same compares what was read back with what was sent.
 func (w sent) same(k *kept) error {
@@ -118,6 +122,7 @@ func (t *tail) append(recs []kept) error {
 		}
 		if w, ok := t.sent[k.Position]; ok {
 			delete(t.sent, k.Position)
+			t.unread -= w.size()
 			if err := w.same(&k); err != nil {
 				return err
 			}
@@ -195,6 +200,7 @@ func (t *tail) ungate() {
 	t.limit = open
 	clear(t.ahead)
 	clear(t.sent)
+	t.unread = 0
 	t.wake()
 }
 
@@ -214,6 +220,7 @@ func (t *tail) commit(entries []*entry, last Position) (err error) {
 			switch p := e.last - Position(len(e.data)-1-i); {
 			case p > received:
 				t.sent[p] = w
+				t.unread += w.size()
 			case p > t.base:
 				err = errors.Join(err, w.same(&t.kept[p-t.base-1]))
 			}
@@ -356,5 +363,12 @@ func (t *tail) waitShown(ctx context.Context, p Position) error {
 func (t *tail) size() int64 {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.bytes
+	return t.bytes + t.unread
+}
+
+// waiting is how many records are acknowledged and not read back yet.
+func (t *tail) waiting() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.sent)
 }

@@ -268,10 +268,21 @@ func TestAcknowledgedAndNotReadBack(t *testing.T) {
 	if shown, stored := tl.shown(), tl.stored(); shown != 0 || stored != 2 {
 		t.Errorf("shown to %d, stored to %d; want 0 and 2", shown, stored)
 	}
+	if tl.waiting() != 2 || tl.size() == 0 {
+		t.Errorf("%d records wait to be read back, %d bytes; want 2 and their size", tl.waiting(), tl.size())
+	}
 	if err := tl.cut(1); !errors.Is(err, ErrNotWhole) {
 		t.Errorf("the stream ends at 1 after 2 was acknowledged: %v, want ErrNotWhole", err)
 	}
 	if err := tl.cut(2); err != nil {
 		t.Errorf("the stream ends where it was acknowledged: %v", err)
+	}
+	one := kept{Record: Record{Stream: "enf.a.p.1", Position: 1, Data: []byte("one")}}
+	two := kept{Record: Record{Stream: "enf.a.p.1", Position: 2, Data: []byte("two")}}
+	if err := tl.append([]kept{one, two}); err != nil {
+		t.Fatal(err)
+	}
+	if want := one.size() + two.size(); tl.waiting() != 0 || tl.size() != want {
+		t.Errorf("read back, %d records wait and the tail has %d bytes; want 0 and %d", tl.waiting(), tl.size(), want)
 	}
 }
