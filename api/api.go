@@ -19,6 +19,7 @@ import (
 
 	"liuhen/casework"
 	"liuhen/domain"
+	"liuhen/domain/calendar"
 	"liuhen/domain/rulebook"
 	"liuhen/eventstore"
 	"liuhen/identity"
@@ -84,10 +85,12 @@ type Health struct {
 // Config is what the package needs. All fields are needed but those that say
 // otherwise.
 type Config struct {
-	Desk     Desk
-	Record   Record
-	Reads    Reads
-	Book     *rulebook.Book
+	Desk   Desk
+	Record Record
+	Reads  Reads
+	Book   *rulebook.Book
+	// Calendar is what an agency counts days by now; nil: the book's own calendar.
+	Calendar func(agency string) *calendar.Calendar
 	Policies *identity.Policies
 	Tokens   Tokens
 	Trail    *Trail

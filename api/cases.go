@@ -150,7 +150,7 @@ func (s *server) fileOf(c *domain.Case, lang string) caseFile {
 			})
 		}
 	}
-	for _, d := range p.Deadlines(c.History) {
+	for _, d := range p.Deadlines(c.History, s.calendar(c.Agency)) {
 		f.Deadlines = append(f.Deadlines, s.deadlineToday(d, lang))
 	}
 	return f
@@ -257,11 +257,11 @@ func (s *server) next(ctx context.Context, in *caseInput) (*nextOutput, error) {
 	}
 	yours := map[string]bool{}
 	for _, role := range b.Roles {
-		for _, a := range c.Procedure.Next(c.History, s.Now(), role) {
+		for _, a := range c.Procedure.Next(c.History, s.Now(), role, s.calendar(c.Agency)) {
 			yours[a.Act] = yours[a.Act] || a.Allowed
 		}
 	}
-	for _, a := range c.Procedure.Next(c.History, s.Now(), "") {
+	for _, a := range c.Procedure.Next(c.History, s.Now(), "", s.calendar(c.Agency)) {
 		b.Acts = append(b.Acts, nextAct{NextAct: a, Yours: yours[a.Act]})
 	}
 	b.Position = max(c.Position, in.MinPosition)
@@ -311,4 +311,12 @@ func (s *server) recorded(ctx context.Context, in *recordedInput) (*recordedOutp
 		}, nil
 	}
 	return nil, problem(ctx, "not-found", "该案件没有这条记录，或数据尚未跟上", "the case has no such event, or the data has not come so far yet")
+}
+
+// calendar is what an agency counts days by now; nil for the book's own.
+func (s *server) calendar(agency string) *calendar.Calendar {
+	if s.Calendar == nil {
+		return nil
+	}
+	return s.Calendar(agency)
 }

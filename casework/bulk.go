@@ -151,7 +151,7 @@ func (d *Desk) draftAll(ctx context.Context, drafts []*draft, commands []domain.
 // before made of it, until one needs to know what registers hold.
 func (d *Desk) draft(dr *draft, commands []domain.Command, results []Result) []rulebook.Lookup {
 	now := d.registers()
-	dr.reg.Roster, dr.reg.Parameters = now.Roster, now.Parameters
+	dr.reg.Roster, dr.reg.Parameters, dr.reg.Calendars = now.Roster, now.Parameters, now.Calendars
 	for ; len(dr.left) > 0; dr.left = dr.left[1:] {
 		i := dr.left[0]
 		cmd := commands[i]

@@ -156,7 +156,7 @@ func TestFacts(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		found := p.Judge(h, r.Step(), facts)
+		found := p.Judge(h, r.Step(), rulebook.Known{Facts: facts})
 		if fmt.Sprint(found) != fmt.Sprint(r.Data.Findings) {
 			t.Errorf("position %d judged again: %+v, recorded %+v", r.Position, found, r.Data.Findings)
 		}

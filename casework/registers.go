@@ -12,12 +12,13 @@ import (
 	"time"
 
 	"liuhen/domain"
+	"liuhen/domain/calendar"
 	"liuhen/eventstore"
 )
 
 // Registers follow the log for what acts are judged by beside their own case
-// and is asked of every act: the register of officers, and the values that
-// agencies have put in force. What they say is passed into each judgement as a
+// and is asked of every act: the register of officers, the values that agencies
+// have put in force, and the calendars that they count days by. What they say is passed into each judgement as a
 // value, and is frozen into the event, so that a replay judges by the same.
 type Registers struct {
 	mu    sync.Mutex // guards what follows
@@ -30,10 +31,11 @@ type Registers struct {
 type known struct {
 	officers   *domain.Register
 	parameters *domain.Parameters
+	calendars  *domain.Calendars
 }
 
 // procedures are those whose cases make up the registers.
-var procedures = []string{domain.RegisterProcedure, domain.ParametersProcedure}
+var procedures = []string{domain.RegisterProcedure, domain.ParametersProcedure, domain.NoticeProcedure}
 
 // with returns the registers after further records, which are complete up to a
 // position.
@@ -46,7 +48,11 @@ func (k known) with(records []domain.Recorded, through uint64) (known, error) {
 	if err != nil {
 		return known{}, err
 	}
-	return known{officers.UpTo(through), parameters.UpTo(through)}, nil
+	calendars, err := k.calendars.With(records...)
+	if err != nil {
+		return known{}, err
+	}
+	return known{officers.UpTo(through), parameters.UpTo(through), calendars.UpTo(through)}, nil
 }
 
 // A Log is what registers follow; an *eventstore.Store is one.
@@ -62,9 +68,10 @@ type Past interface {
 	RecordsOf(ctx context.Context, procedure string) ([]domain.Recorded, uint64, error)
 }
 
-// NewRegisters returns registers that know only below, which may be nil.
-func NewRegisters(below *domain.RosterFile) *Registers {
-	return &Registers{now: known{domain.NewRegister(below), domain.NewParameters()}, moved: make(chan struct{})}
+// NewRegisters returns registers that know only the officers below, which may be
+// nil, and a calendar.
+func NewRegisters(below *domain.RosterFile, base *calendar.Calendar) *Registers {
+	return &Registers{now: known{domain.NewRegister(below), domain.NewParameters(), domain.NewCalendars(base)}, moved: make(chan struct{})}
 }
 
 func (r *Registers) look() (known, <-chan struct{}) {
@@ -84,7 +91,14 @@ func (r *Registers) set(next known) {
 // Now is what acts are judged by now.
 func (r *Registers) Now() domain.Registers {
 	now, _ := r.look()
-	return domain.Registers{Roster: now.officers, Parameters: now.parameters}
+	return domain.Registers{Roster: now.officers, Parameters: now.parameters, Calendars: now.calendars}
+}
+
+// Calendar is what an agency counts days by now.
+func (r *Registers) Calendar(agency string) *calendar.Calendar {
+	now, _ := r.look()
+	cal, _ := now.calendars.For(agency)
+	return cal
 }
 
 // Status is how far they have come, and why they go no further.

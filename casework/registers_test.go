@@ -56,7 +56,7 @@ func last(s *eventstore.Store) eventstore.Position { p, _ := s.Last(context.Back
 func TestRegisters(t *testing.T) {
 	store := eventstoretest.New(t)
 	follow := func(from past) *casework.Registers {
-		registers := casework.NewRegisters(nil)
+		registers := casework.NewRegisters(nil, book.Calendar())
 		ctx, cancel := context.WithCancel(context.Background())
 		done := make(chan error, 1)
 		go func() { done <- registers.Run(ctx, store, from, slog.New(slog.DiscardHandler)) }()

@@ -17,6 +17,7 @@ var ErrNoCase = errors.New("no such case")
 // same values give the same findings.
 type Registers struct {
 	Parameters *Parameters    // nil: those of the law files
+	Calendars  *Calendars     // nil: the book's own
 	Roster     Roster         // nil: what a command says of officers is taken as it is
 	Facts      rulebook.Facts // what registers of other cases hold, as far as it was asked for
 	FactsAt    uint64         // the position of the log at which Facts were read
@@ -128,35 +129,38 @@ func decide(c *Case, reg Registers, cmd Command, stamp Stamp) (Event, error) {
 	if len(event.Data.Officers) > 0 && reg.Roster != nil && reg.Roster.Knows(c.Agency) {
 		event.Data.RosterAt = reg.Roster.At()
 	}
+	cal, noticeAt := reg.Calendars.For(c.Agency)
+	event.Data.CalendarAt = noticeAt
+	known := rulebook.Known{Facts: reg.Facts, Calendar: cal}
 	event.Data.Parameters = p.Applied(cmd.Act, reg.Parameters.On(c.Agency, calendar.DateOf(cmd.At)))
 	if act, ok := p.Act(cmd.Act); ok && act.Notes {
-		return c.note(reg, cmd, event)
+		return c.note(reg, known, cmd, event)
 	}
 	step := event.Step()
-	if asked := p.Lookups(c.History, step, nil); len(asked) > 0 {
-		if missing := p.Lookups(c.History, step, reg.Facts); len(missing) > 0 {
+	if asked := p.Lookups(c.History, step, rulebook.Known{Calendar: cal}); len(asked) > 0 {
+		if missing := p.Lookups(c.History, step, known); len(missing) > 0 {
 			return Event{}, &Unanswered{Lookups: append(asked, missing...)}
 		}
 		event.Data.Registers = &RegistersRead{At: reg.FactsAt, Asked: asked}
 	}
-	event.Data.Findings = p.Judge(c.History, step, reg.Facts)
+	event.Data.Findings = p.Judge(c.History, step, known)
 	return event, c.weigh(cmd, event)
 }
 
 // note makes the event of an act that records findings on earlier acts. Where
 // there is nothing to record the command is Invalid.
-func (c *Case) note(reg Registers, cmd Command, event Event) (Event, error) {
+func (c *Case) note(reg Registers, known rulebook.Known, cmd Command, event Event) (Event, error) {
 	if event.Time.After(event.Recorded) {
 		return Event{}, invalid("occurred_at", "不得在将来登记问题", "findings cannot be noted in the future")
 	}
 	p := c.Procedure
-	if asked := p.NoteLookups(c.History, nil); len(asked) > 0 {
-		if missing := p.NoteLookups(c.History, reg.Facts); len(missing) > 0 {
+	if asked := p.NoteLookups(c.History, rulebook.Known{Calendar: known.Calendar}); len(asked) > 0 {
+		if missing := p.NoteLookups(c.History, known); len(missing) > 0 {
 			return Event{}, &Unanswered{Lookups: append(asked, missing...)}
 		}
 		event.Data.Registers = &RegistersRead{At: reg.FactsAt, Asked: asked}
 	}
-	again := rulebook.Again{Facts: reg.Facts}
+	again := rulebook.Again{Known: known}
 	if reg.Roster != nil && reg.Roster.Knows(c.Agency) {
 		event.Data.RosterAt = reg.Roster.At()
 		again.Certify = func(officers []rulebook.Officer, on calendar.Date) []rulebook.Officer {

@@ -46,9 +46,10 @@ type Event struct {
 type Data struct {
 	ActorName   string               `json:"actor_name,omitempty"`
 	Officers    []rulebook.Officer   `json:"officers,omitempty"`
-	RosterAt    uint64               `json:"roster_at,omitempty"`  // position up to which the register of officers had been read
-	Registers   *RegistersRead       `json:"registers,omitempty"`  // what registers of other cases were asked, nil for none
-	Parameters  Fields               `json:"parameters,omitempty"` // values that the agency had put in force and that the act was judged by
+	RosterAt    uint64               `json:"roster_at,omitempty"`   // position up to which the register of officers had been read
+	CalendarAt  uint64               `json:"calendar_at,omitempty"` // position of the newest notice on holidays that the agency had confirmed; 0: the program's own calendar
+	Registers   *RegistersRead       `json:"registers,omitempty"`   // what registers of other cases were asked, nil for none
+	Parameters  Fields               `json:"parameters,omitempty"`  // values that the agency had put in force and that the act was judged by
 	Place       string               `json:"place,omitempty"`
 	Fields      Fields               `json:"fields,omitempty"`
 	Documents   []rulebook.Reference `json:"documents,omitempty"`

@@ -139,7 +139,7 @@ func TestParametersApply(t *testing.T) {
 			t.Fatal(err)
 		}
 		due := ""
-		for _, d := range k.Procedure.Deadlines(k.History) {
+		for _, d := range k.Procedure.Deadlines(k.History, nil) {
 			if d.Rule == "R-005" {
 				due = d.Due.On.String()
 			}
@@ -150,7 +150,7 @@ func TestParametersApply(t *testing.T) {
 		// The act that ends the limit is judged by what the one that began it froze.
 		late := rulebook.Step{Event: "e2", Act: "decline-filing", At: cmd.At.AddDate(0, 0, 3), Recorded: cmd.At.AddDate(0, 0, 3)}
 		broken := false
-		for _, f := range k.Procedure.Judge(k.History, late, nil) {
+		for _, f := range k.Procedure.Judge(k.History, late, rulebook.Known{}) {
 			broken = broken || f.Rule == "R-005"
 		}
 		if broken != (c.frozen != "map[]") {

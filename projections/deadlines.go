@@ -2,8 +2,11 @@ package projections
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"strconv"
 	"time"
 
@@ -43,15 +46,150 @@ var deadlines = Projection{
 			late        boolean     not null,
 			to_note     boolean     not null, -- should it pass, nobody has noted that yet
 			primary key (case_id, number)
-		) with (fillfactor = 80)`,
+		) with (fillfactor = 80);
+		create table notice ( -- on holidays, that an agency has confirmed
+			case_id  text    primary key,
+			position bigint  not null, -- of the record that confirmed it
+			agency   text    not null,
+			year     integer not null,
+			body     text    not null  -- the notice, JSON
+		)`,
 	Indexes: `
 		create index on clock (ends, case_id, number) where done_event = '';
 		create index on clock (agency, ends, case_id, number) where done_event = '';
 		create index on clock using gin (officers) where done_event = '';
 		create index on clock (case_id, ends) where to_note`,
 	Apply: func(ctx context.Context, tx pgx.Tx, b *Batch) error {
-		return replaceRows(ctx, tx, clockTable, b.Cases, clocksOf)
+		news, err := keepNotices(ctx, tx, b.Cases)
+		if err != nil {
+			return err
+		}
+		calendars, err := calendarsOf(ctx, tx, b)
+		if err != nil {
+			return err
+		}
+		cases := b.Cases
+		if len(news) > 0 {
+			others, err := recounted(ctx, tx, b, news)
+			if err != nil {
+				return err
+			}
+			cases = append(slices.Clone(cases), others...)
+		}
+		return replaceRows(ctx, tx, clockTable, cases, func(c CaseState) [][]any { return clocksOf(c, calendars[c.Agency]) })
 	},
+}
+
+// news is the years for which an agency has confirmed a notice.
+type news struct {
+	agency string
+	year   int
+}
+
+// keepNotices adds the notices that cases of the batch have confirmed and returns
+// those that were not there.
+func keepNotices(ctx context.Context, tx pgx.Tx, cases []CaseState) ([]news, error) {
+	var all []news
+	for _, c := range cases {
+		if c.Procedure.Name != domain.NoticeProcedure {
+			continue
+		}
+		n, ok := domain.NoticeOf(c.Case)
+		if !ok {
+			continue
+		}
+		body, err := json.Marshal(n.Notice)
+		if err != nil {
+			return nil, err
+		}
+		var was *int // the year that it was for before
+		err = tx.QueryRow(ctx, `
+			with before as (
+				select year
+				from notice
+				where case_id = $1
+			), kept as (
+				insert into notice as t (case_id, position, agency, year, body)
+				values ($1, $2, $3, $4, $5)
+				on conflict (case_id) do update set position = excluded.position, year = excluded.year, body = excluded.body
+				where t.position <> excluded.position
+				returning year
+			)
+			select (select year from before)
+			from kept`, string(c.ID), int64(n.Position), c.Agency, n.Year, withoutZero(string(body))).Scan(&was)
+		if errors.Is(err, pgx.ErrNoRows) {
+			continue // it was there
+		}
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, news{c.Agency, n.Year})
+		if was != nil && *was != n.Year {
+			all = append(all, news{c.Agency, *was})
+		}
+	}
+	return all, nil
+}
+
+// calendarsOf are the calendars of agencies that have confirmed notices.
+func calendarsOf(ctx context.Context, tx pgx.Tx, b *Batch) (map[string]*calendar.Calendar, error) {
+	rows, err := tx.Query(ctx, `
+		select agency, body
+		from notice
+		order by position`)
+	if err != nil {
+		return nil, err
+	}
+	notices := make(map[string][]calendar.Notice)
+	var agency, body string
+	_, err = pgx.ForEachRow(rows, []any{&agency, &body}, func() error {
+		var n calendar.Notice
+		if err := json.Unmarshal([]byte(body), &n); err != nil {
+			return err
+		}
+		notices[agency] = append(notices[agency], n)
+		return nil
+	})
+	calendars := make(map[string]*calendar.Calendar, len(notices))
+	for agency, all := range notices {
+		calendars[agency] = domain.CalendarWith(b.base, all)
+	}
+	return calendars, err
+}
+
+// recounted are the cases, other than those of the batch, with limits that can
+// run through a year for which their agency has a new notice.
+func recounted(ctx context.Context, tx pgx.Tx, b *Batch, all []news) ([]CaseState, error) {
+	// Cases are read one by one while the transaction waits.
+	if _, err := tx.Exec(ctx, `set local idle_in_transaction_session_timeout = '30min'`); err != nil {
+		return nil, err
+	}
+	in := make(map[domain.CaseID]bool, len(b.Cases))
+	for _, c := range b.Cases {
+		in[c.ID] = true
+	}
+	var ids []domain.CaseID
+	for _, n := range all {
+		rows, err := tx.Query(ctx, `
+			select distinct case_id
+			from clock
+			where agency = $1 and (provisional or start_on <= make_date($2, 12, 31) and due >= make_date($2 - 1, 12, 20))
+			order by case_id`, n.agency, n.year)
+		if err != nil {
+			return nil, err
+		}
+		found, err := pgx.CollectRows(rows, pgx.RowTo[domain.CaseID])
+		if err != nil {
+			return nil, err
+		}
+		for _, id := range found {
+			if !in[id] {
+				in[id] = true
+				ids = append(ids, id)
+			}
+		}
+	}
+	return b.load(ctx, ids)
 }
 
 var clockTable = caseTable{
@@ -63,8 +201,8 @@ var clockTable = caseTable{
 	},
 }
 
-func clocksOf(c CaseState) [][]any {
-	all := c.Procedure.Deadlines(c.History)
+func clocksOf(c CaseState, cal *calendar.Calendar) [][]any {
+	all := c.Procedure.Deadlines(c.History, cal)
 	if len(all) == 0 {
 		return nil
 	}

@@ -169,13 +169,18 @@ func (f *folder) replay(ctx context.Context, records []domain.Recorded, follows 
 	if err != nil && !errors.Is(err, domain.ErrChain) && !errors.Is(err, domain.ErrRecord) {
 		return nil, err
 	}
-	stored, _, err := f.store.Load(ctx, string(follows.Subject))
+	return f.stored(ctx, follows.Subject, follows.Position)
+}
+
+// stored folds a case from the record itself, as it is before a position.
+func (f *folder) stored(ctx context.Context, id domain.CaseID, before uint64) (*domain.Case, error) {
+	stored, _, err := f.store.Load(ctx, string(id))
 	if err != nil {
-		return nil, fmt.Errorf("read case %s from the record: %w", follows.Subject, err)
+		return nil, fmt.Errorf("read case %s from the record: %w", id, err)
 	}
-	records = records[:0:0]
+	var records []domain.Recorded
 	for _, s := range stored {
-		if uint64(s.Position) >= follows.Position {
+		if uint64(s.Position) >= before {
 			break
 		}
 		r, err := domain.Read(uint64(s.Position), s.At, s.Data)
@@ -212,6 +217,24 @@ func inParts(n int, do func(from, to int) error) error {
 	return g.Wait()
 }
 
+// equip gives a batch what a model needs beside it, as it is at a position.
+func (f *folder) equip(b *Batch, at uint64) {
+	b.base = f.db.book.Calendar()
+	b.load = func(ctx context.Context, ids []domain.CaseID) ([]CaseState, error) {
+		states := make([]CaseState, len(ids))
+		var g errgroup.Group
+		g.SetLimit(8)
+		for i, id := range ids {
+			g.Go(func() error {
+				c, err := f.stored(ctx, id, at+1)
+				states[i] = CaseState{Case: c}
+				return err
+			})
+		}
+		return states, g.Wait()
+	}
+}
+
 // prepare makes a batch of what was stored. A case that cannot be folded stops
 // only the models that need it.
 func (f *folder) prepare(ctx context.Context, stored []eventstore.Record, looks bool) (*Batch, error) {
@@ -230,6 +253,7 @@ func (f *folder) prepare(ctx context.Context, stored []eventstore.Record, looks 
 	if f.idle {
 		return b, nil
 	}
+	f.equip(b, b.last)
 	b.Cases, b.folded = f.fold(ctx, b.Records)
 	return b, nil
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"liuhen/domain"
+	"liuhen/domain/calendar"
 	"liuhen/eventstore"
 )
 
@@ -69,6 +70,10 @@ type Batch struct {
 
 	first, last uint64 // positions, both included
 	folded      error  // why there are no Cases
+
+	base *calendar.Calendar // that days are counted by where nothing else was confirmed
+	// load reads cases from the record, as they are at the end of the batch.
+	load func(ctx context.Context, ids []domain.CaseID) ([]CaseState, error)
 }
 
 // A CaseState is a case as it is after a batch.

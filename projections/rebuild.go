@@ -237,7 +237,9 @@ func fill(ctx context.Context, db *DB, store Store, models []Projection, target 
 			if !w.projection.Folds {
 				continue
 			}
-			if err := w.apply(ctx, &Batch{Cases: cases, first: target + 1, last: target}); err != nil {
+			b := &Batch{Cases: cases, first: target + 1, last: target}
+			f.equip(b, target)
+			if err := w.apply(ctx, b); err != nil {
 				return writers, err
 			}
 		}

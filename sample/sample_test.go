@@ -87,7 +87,7 @@ func show(t *testing.T, book *rulebook.Book, now time.Time, cases map[domain.Cas
 		if len(c.After(0)) > 0 && findings(c) == 0 {
 			clean++
 		}
-		for _, d := range c.Procedure.Deadlines(c.History) {
+		for _, d := range c.Procedure.Deadlines(c.History, nil) {
 			switch {
 			case d.Done != "":
 			case d.Due.On.Before(today):

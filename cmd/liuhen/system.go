@@ -150,7 +150,7 @@ func (s *system) start(ctx context.Context, withSample bool) error {
 	if err != nil {
 		return err
 	}
-	registers := casework.NewRegisters(roster)
+	registers := casework.NewRegisters(roster, s.book.Calendar())
 	s.registers = registers
 	s.run("registers", func(ctx context.Context) error { return registers.Run(ctx, s.store, s.db, s.logger) })
 	last, err := s.store.Last(ctx)
@@ -167,7 +167,7 @@ func (s *system) start(ctx context.Context, withSample bool) error {
 		}
 	}
 	return s.startHTTP(ctx, api.Config{
-		Desk: s.desk, Record: s.store, Reads: s.db, Book: s.book, Policies: policies, Tokens: s.tokens,
+		Desk: s.desk, Record: s.store, Reads: s.db, Book: s.book, Calendar: registers.Calendar, Policies: policies, Tokens: s.tokens,
 		Trail:   api.NewTrail(s.keepLooks),
 		Rebuild: s.rebuild, Health: s.health, Logger: s.logger, Version: version,
 	})

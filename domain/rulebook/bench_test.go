@@ -70,7 +70,7 @@ func BenchmarkJudge(b *testing.B) {
 			b.ReportAllocs()
 			found, i := 0, 0
 			for b.Loop() {
-				found += len(p.Judge(histories[i], steps[i], nil))
+				found += len(p.Judge(histories[i], steps[i], Known{}))
 				i = (i + 1) % len(steps)
 			}
 			b.ReportMetric(float64(found)/float64(b.N), "findings/op")
@@ -101,7 +101,7 @@ func BenchmarkJudgeDecision(b *testing.B) {
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		p.Judge(h, steps[most], nil)
+		p.Judge(h, steps[most], Known{})
 	}
 	b.ReportMetric(float64(len(p.judged[most])), "rules")
 }

@@ -119,7 +119,7 @@ type Procedure struct {
 	acts   map[string]int32 // index into Acts
 	stages map[string]int32 // index into Stages
 	params *paramValues
-	cal    *calendar.Calendar
+	cal    *calendarValue
 
 	judged   [][]*use  // by act: what is judged when the act is recorded
 	anyAct   []*use    // for acts that an open procedure does not list

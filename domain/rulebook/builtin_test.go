@@ -44,7 +44,7 @@ func TestBuiltIns(t *testing.T) {
 			}
 			tt.next.Event, tt.next.At = "next", on(20)
 			var got []string
-			for _, f := range p.Judge(h, tt.next, nil) {
+			for _, f := range p.Judge(h, tt.next, Known{}) {
 				got = append(got, f.Rule+"/"+string(f.Verdict))
 				if f.Detail.ZH == "" || f.Detail.EN == "" || f.Says.EN == "" || f.Severity == "" {
 					t.Errorf("the finding does not say enough: %+v", f)
@@ -68,7 +68,7 @@ func TestFindingsComeGravestFirst(t *testing.T) {
 	}
 	p, _ := load(t, demo+rules.String()).Procedure("demo")
 	var got []string
-	for _, f := range p.Judge(p.NewHistory("C", "A"), Step{Event: "1", Act: "drop", At: on(1)}, nil) {
+	for _, f := range p.Judge(p.NewHistory("C", "A"), Step{Event: "1", Act: "drop", At: on(1)}, Known{}) {
 		got = append(got, f.Rule)
 	}
 	if want := "T-001 T-006 T-002 T-003 T-004 opening T-005"; strings.Join(got, " ") != want {
@@ -85,7 +85,7 @@ func TestNext(t *testing.T) {
 	p, _ := load(t, demo+rules).Procedure("demo")
 	h := p.NewHistory("C", "A").Append(Step{Event: "1", Act: "file-case", At: on(3)})
 	next := map[string]NextAct{}
-	for _, n := range p.Next(h, on(4), "clerk") {
+	for _, n := range p.Next(h, on(4), "clerk", nil) {
 		next[n.Act] = n
 	}
 	check := func(act string, allowed bool, why ...string) {
@@ -104,10 +104,10 @@ func TestNext(t *testing.T) {
 	check("hearing", true)          // who presides is not known yet
 	check("dispose", true, "T-004") // a fact may be recorded all the same
 	check("archive", false, "stage")
-	if s := p.Next(p.NewHistory("C", "A"), on(4), "")[0].Starts; len(s) != 1 || s[0].EN != "In 90 days" {
+	if s := p.Next(p.NewHistory("C", "A"), on(4), "", nil)[0].Starts; len(s) != 1 || s[0].EN != "In 90 days" {
 		t.Errorf("filing starts %v", s)
 	}
-	late := p.Next(h, on(20), "")
+	late := p.Next(h, on(20), "", nil)
 	i := slices.IndexFunc(late, func(n NextAct) bool { return n.Act == "hearing" })
 	if n := late[i]; len(n.Why) != 1 || n.Why[0].Due != calendar.MakeDate(2025, 3, 6) {
 		t.Errorf("a late hearing: %+v", n.Why)

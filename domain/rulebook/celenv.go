@@ -69,13 +69,13 @@ type compiler struct {
 	lenientActs, lenientStages map[string]bool
 }
 
-func newCompiler(cal *calendar.Calendar, paramType *objectType, shared *catalogue) *compiler {
+func newCompiler(paramType *objectType, shared *catalogue) *compiler {
 	standard, err := types.NewRegistry()
 	if err != nil {
 		panic("rulebook: " + err.Error())
 	}
 	provider := &typeProvider{Provider: standard, objects: map[string]*objectType{}}
-	for _, t := range []*objectType{officerType, referenceType, caseType, paramType} {
+	for _, t := range []*objectType{officerType, referenceType, caseType, calendarType, paramType} {
 		provider.objects[t.name] = t
 	}
 	for _, t := range shared.records {
@@ -96,8 +96,9 @@ func newCompiler(cal *calendar.Calendar, paramType *objectType, shared *catalogu
 			cel.ValidateComprehensionNestingLimit(4)),
 		cel.Variable("case", caseType.cel),
 		cel.Variable("param", paramType.cel),
+		cel.Variable(calendarVariable, calendarType.cel),
 	}
-	base, err := cel.NewEnv(append(options, functions(cal, shared)...)...)
+	base, err := cel.NewEnv(append(options, functions(shared)...)...)
 	if err != nil {
 		panic("rulebook: " + err.Error()) // our own declarations: a bug of ours
 	}
@@ -288,7 +289,7 @@ func (c *compiler) inspect(a *celast.AST, p *Procedure, e *expression, complain 
 		case celast.StructKind:
 			complain(x.ID(), "an expression cannot make a value of a type")
 		case celast.IdentKind:
-			if !selected[x.ID()] {
+			if !selected[x.ID()] && x.AsIdent() != calendarVariable {
 				note(x.AsIdent(), "*")
 			}
 		case celast.SelectKind:
@@ -319,6 +320,13 @@ func (c *compiler) inspect(a *celast.AST, p *Procedure, e *expression, complain 
 func (c *compiler) inspectCall(a *celast.AST, p *Procedure, x celast.Expr, literal func(celast.Expr) (string, bool), complain func(int64, string, ...any)) {
 	call := x.AsCall()
 	args := call.Args()
+	day := func(arg celast.Expr) {
+		if s, ok := literal(arg); ok && a.GetType(arg.ID()) == cel.StringType {
+			if _, err := calendar.ParseDate(s); err != nil {
+				complain(arg.ID(), "%v", err)
+			}
+		}
+	}
 	switch name := call.FunctionName(); {
 	case name == "dyn" || name == "type":
 		complain(x.ID(), "%s() would put off type checking until the rule is judged", name)
@@ -359,15 +367,10 @@ func (c *compiler) inspectCall(a *celast.AST, p *Procedure, x celast.Expr, liter
 				complain(args[1].ID(), "%s() counts days; for hours use hours_between()", name)
 			}
 		}
-		fallthrough
+		day(args[0])
 	case strings.HasSuffix(name, "s_between") && name != "hours_between":
-		for _, arg := range args {
-			if s, ok := literal(arg); ok && a.GetType(arg.ID()) == cel.StringType && arg.ID() != args[len(args)-1].ID() {
-				if _, err := calendar.ParseDate(s); err != nil {
-					complain(arg.ID(), "%v", err)
-				}
-			}
-		}
+		day(args[0])
+		day(args[1])
 	}
 }
 

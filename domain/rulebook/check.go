@@ -112,7 +112,7 @@ func (c *checking) missingIf(p *Procedure, a *Act, have map[string]any) {
 			continue
 		}
 		if j == nil {
-			j = p.begin(p.NewHistory("", ""), &Step{Act: a.Name, Fields: have}, p.params, nil)
+			j = p.begin(p.NewHistory("", ""), &Step{Act: a.Name, Fields: have}, p.params, Known{})
 			defer j.end()
 		}
 		if v, _, err := f.needed.program.Eval(j); err != nil || v == types.True {

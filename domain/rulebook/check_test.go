@@ -125,7 +125,7 @@ open: true
 		t.Errorf("got %#v %v", got, problems)
 	}
 	h := p.NewHistory("C", "A").Append(Step{Event: "1", Act: "A", At: on(1), Recorded: on(1)})
-	if fs := p.Judge(h, Step{Event: "2", Act: "B", At: on(2), Recorded: on(1), Role: "x"}, nil); len(fs) != 1 || fs[0].Rule != "T-001" {
+	if fs := p.Judge(h, Step{Event: "2", Act: "B", At: on(2), Recorded: on(1), Role: "x"}, Known{}); len(fs) != 1 || fs[0].Rule != "T-001" {
 		t.Errorf("found %+v", fs)
 	}
 	for _, r := range RunExamples(b) {

@@ -380,7 +380,7 @@ func (j *judging) count(c *clock, r *run, withNext bool) {
 			q.Pauses[last].To = atLeast(r.endDay, q.Pauses[last].From)
 		}
 	}
-	r.due = j.p.cal.Due(q)
+	r.due = j.cal.Due(q)
 	if len(c.extend) == 0 {
 		return
 	}
@@ -394,7 +394,7 @@ func (j *judging) count(c *clock, r *run, withNext bool) {
 			if l, err := calendar.ParseLimit(text); err == nil {
 				q.Extensions = append(q.Extensions, l)
 				r.extended++
-				r.due = j.p.cal.Due(q)
+				r.due = j.cal.Due(q)
 			}
 		}
 	})
@@ -526,11 +526,11 @@ func days(n int) string {
 
 // Deadlines returns the limits that have begun to run in a case, open or done,
 // in the order of the rules and then of what started them. They follow from
-// the history and the law alone; whether an open one is overdue is for the
-// caller's clock to say.
-func (p *Procedure) Deadlines(h *History) []Deadline {
+// the history, the law and the calendar (nil: the book's own) alone; whether an
+// open one is overdue is for the caller's clock to say.
+func (p *Procedure) Deadlines(h *History, cal *calendar.Calendar) []Deadline {
 	none := Step{}
-	j := p.begin(h, &none, p.params, nil)
+	j := p.begin(h, &none, p.params, Known{Calendar: cal})
 	defer j.end()
 	return j.deadlines()
 }

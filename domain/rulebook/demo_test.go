@@ -73,7 +73,7 @@ func tried(tb testing.TB, shape, history string) (*Procedure, *History, []string
 	h := p.NewHistory("C-1", "A-1")
 	var found []string
 	for i, s := range p.Rules[0].Examples[0].Steps {
-		for _, f := range p.Judge(h, s, nil) {
+		for _, f := range p.Judge(h, s, Known{}) {
 			if f.Rule == "T-001" {
 				at := fmt.Sprint(i + 1)
 				if f.Failed {

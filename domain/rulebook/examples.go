@@ -613,10 +613,10 @@ func (p *Procedure) try(r *Rule, e *Example, params *paramValues) ExampleResult 
 		if facts == nil {
 			facts = Facts{}
 		}
-		for _, at := range p.Lookups(h, e.Steps[i], facts) {
+		for _, at := range p.Lookups(h, e.Steps[i], Known{Facts: facts}) {
 			facts[at] = nil // what the example does not write is not there
 		}
-		j := p.begin(h, &e.Steps[i], params, facts)
+		j := p.begin(h, &e.Steps[i], params, Known{Facts: facts})
 		for _, u := range j.uses() {
 			if u.rule == r {
 				j.apply(u)
@@ -626,7 +626,7 @@ func (p *Procedure) try(r *Rule, e *Example, params *paramValues) ExampleResult 
 		h = h.Append(e.Steps[i])
 	}
 	none := Step{}
-	j := p.begin(h, &none, params, nil)
+	j := p.begin(h, &none, params, Known{})
 	all := j.deadlines()
 	j.end()
 	var deadlines []Deadline

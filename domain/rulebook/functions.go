@@ -6,6 +6,7 @@ import (
 	"unicode"
 
 	"cel.dev/cel-go/cel"
+	celast "cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
 	"cel.dev/cel-go/common/types/traits"
@@ -15,42 +16,75 @@ import (
 	"liuhen/domain/identifier"
 )
 
+// calendarVariable is a variable that no expression can name: functions that
+// count working days get it as a further argument, so that the calendar comes in
+// with what an act is judged by and not with the law.
+const calendarVariable = "_calendar"
+
+var calendarType = newObjectType("Calendar")
+
+// calendarValue is a calendar as expressions pass it on.
+type calendarValue struct {
+	object
+	*calendar.Calendar
+}
+
+func newCalendarValue(c *calendar.Calendar) *calendarValue {
+	return &calendarValue{object{calendarType}, c}
+}
+
+func (v *calendarValue) Value() any                  { return v }
+func (v *calendarValue) Equal(other ref.Val) ref.Val { return same(v, other) }
+
+// byCalendar adds the calendar to the calls of functions, given with the number of
+// their other arguments.
+func byCalendar(functions map[string]int) cel.EnvOption {
+	var macros []cel.Macro
+	for name, n := range functions {
+		macros = append(macros, cel.GlobalMacro(name, n, func(f cel.MacroExprFactory, _ celast.Expr, args []celast.Expr) (celast.Expr, *cel.Error) {
+			return f.NewCall(name, append(args, f.NewIdent(calendarVariable))...), nil
+		}))
+	}
+	return cel.Macros(macros...)
+}
+
 // functions are what the law format offers beside CEL's own. All are pure.
-func functions(cal *calendar.Calendar, shared *catalogue) []cel.EnvOption {
+func functions(shared *catalogue) []cel.EnvOption {
 	str, num, ts := cel.StringType, cel.IntType, cel.TimestampType
 
-	// counted makes a function of a day and a limit.
-	counted := func(name string, count func(calendar.Date, calendar.Limit) calendar.Date) cel.EnvOption {
-		return cel.Function(name, cel.Overload(name+"_day_limit", []*cel.Type{str, str}, str,
-			cel.BinaryBinding(func(day, limit ref.Val) ref.Val {
-				d, err := calendar.ParseDate(string(day.(types.String)))
+	// counted makes a function of a day and a limit, by the calendar in force.
+	counted := func(name string, count func(*calendar.Calendar, calendar.Date, calendar.Limit) calendar.Date) cel.EnvOption {
+		return cel.Function(name, cel.Overload(name+"_day_limit", []*cel.Type{str, str, calendarType.cel}, str,
+			cel.FunctionBinding(func(args ...ref.Val) ref.Val {
+				d, err := calendar.ParseDate(string(args[0].(types.String)))
 				if err != nil {
 					return types.WrapErr(err)
 				}
-				l, err := calendar.ParseLimit(string(limit.(types.String)))
+				l, err := calendar.ParseLimit(string(args[1].(types.String)))
 				if err != nil {
 					return types.WrapErr(err)
 				}
 				if l.Kind == calendar.Hours {
 					return types.NewErr("%s counts days, not %s", name, l)
 				}
-				return types.String(count(d, l).String())
+				return types.String(count(args[2].(*calendarValue).Calendar, d, l).String())
 			})))
+	}
+	twoDays := func(args []ref.Val, count func(from, to calendar.Date) int) ref.Val {
+		from, err := calendar.ParseDate(string(args[0].(types.String)))
+		if err != nil {
+			return types.WrapErr(err)
+		}
+		to, err := calendar.ParseDate(string(args[1].(types.String)))
+		if err != nil {
+			return types.WrapErr(err)
+		}
+		return types.Int(count(from, to))
 	}
 	// between makes a function of two days.
 	between := func(name string, count func(from, to calendar.Date) int) cel.EnvOption {
 		return cel.Function(name, cel.Overload(name+"_day_day", []*cel.Type{str, str}, num,
-			cel.BinaryBinding(func(a, b ref.Val) ref.Val {
-				from, err := calendar.ParseDate(string(a.(types.String)))
-				if err != nil {
-					return types.WrapErr(err)
-				}
-				to, err := calendar.ParseDate(string(b.(types.String)))
-				if err != nil {
-					return types.WrapErr(err)
-				}
-				return types.Int(count(from, to))
-			})))
+			cel.BinaryBinding(func(a, b ref.Val) ref.Val { return twoDays([]ref.Val{a, b}, count) })))
 	}
 	valid := func(name string, ok func(string) bool) cel.EnvOption {
 		return cel.Function(name, cel.Overload(name+"_string", []*cel.Type{str}, cel.BoolType,
@@ -62,15 +96,20 @@ func functions(cal *calendar.Calendar, shared *catalogue) []cel.EnvOption {
 			cel.UnaryBinding(func(t ref.Val) ref.Val {
 				return types.String(dayText(calendar.DateOf(t.(types.Timestamp).Time)))
 			}))),
-		counted("due", func(d calendar.Date, l calendar.Limit) calendar.Date {
+		byCalendar(map[string]int{"due": 2, "due_unrolled": 2, "latest": 2, "workdays_between": 2, "notice_problem": 3}),
+		noticeProblem(),
+		counted("due", func(cal *calendar.Calendar, d calendar.Date, l calendar.Limit) calendar.Date {
 			return cal.Due(calendar.Count{Start: d, Limit: l, Roll: true}).On
 		}),
-		counted("due_unrolled", func(d calendar.Date, l calendar.Limit) calendar.Date {
+		counted("due_unrolled", func(cal *calendar.Calendar, d calendar.Date, l calendar.Limit) calendar.Date {
 			return cal.Due(calendar.Count{Start: d, Limit: l}).On
 		}),
-		counted("latest", func(d calendar.Date, l calendar.Limit) calendar.Date { return cal.Latest(d, l).On }),
+		counted("latest", func(cal *calendar.Calendar, d calendar.Date, l calendar.Limit) calendar.Date {
+			return cal.Latest(d, l).On
+		}),
 		between("days_between", func(from, to calendar.Date) int { return to.Sub(from) }),
-		between("workdays_between", func(from, to calendar.Date) int { return cal.Workdays(from, to) }),
+		cel.Function("workdays_between", cel.Overload("workdays_between_day_day", []*cel.Type{str, str, calendarType.cel}, num,
+			cel.FunctionBinding(func(args ...ref.Val) ref.Val { return twoDays(args, args[2].(*calendarValue).Workdays) }))),
 		between("years_between", fullYears),
 		cel.Function("hours_between", cel.Overload("hours_between_timestamps", []*cel.Type{ts, ts}, cel.DoubleType,
 			cel.BinaryBinding(func(a, b ref.Val) ref.Val {

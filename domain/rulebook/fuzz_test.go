@@ -46,11 +46,11 @@ func FuzzLoad(f *testing.F) {
 			h := p.NewHistory("C", "A")
 			for i, a := range p.Acts {
 				s := plausible(p, a.Name, "e"+strconv.Itoa(i), on(1+i%28))
-				p.Judge(h, s, nil)
+				p.Judge(h, s, Known{})
 				h = h.Append(s)
 			}
-			p.Deadlines(h)
-			p.Next(h, on(28), "")
+			p.Deadlines(h, nil)
+			p.Next(h, on(28), "", nil)
 			if err := Explain(io.Discard, b, p, "zh"); err != nil {
 				t.Fatal(err)
 			}
@@ -87,7 +87,7 @@ func FuzzAgencyExpression(f *testing.F) {
 		h := p.NewHistory("C", "A")
 		for _, act := range []string{"file-case", "register", "notice", "hearing"} {
 			s := plausible(p, act, act, on(3))
-			p.Judge(h, s, nil)
+			p.Judge(h, s, Known{})
 			h = h.Append(s)
 		}
 	})
@@ -115,7 +115,7 @@ func FuzzCheck(f *testing.F) {
 			s := Step{Event: "1", Act: act, At: on(3), Recorded: on(3), Fields: fields}
 			h := p.NewHistory("C", "A")
 			for range 2 {
-				for _, f := range p.Judge(h, s, nil) {
+				for _, f := range p.Judge(h, s, Known{}) {
 					if f.Failed {
 						t.Errorf("%s: %s", f.Rule, f.Detail.EN)
 					}

@@ -87,7 +87,7 @@ func TestAppendIsReplay(t *testing.T) {
 		if acts(h) != acts(again) || h.Stage != again.Stage || h.Opened != again.Opened {
 			t.Fatalf("%s / %s", acts(h), acts(again))
 		}
-		if a, b := p.Judge(h, probe, nil), p.Judge(again, probe, nil); !reflect.DeepEqual(a, b) {
+		if a, b := p.Judge(h, probe, Known{}), p.Judge(again, probe, Known{}); !reflect.DeepEqual(a, b) {
 			t.Fatalf("judged %+v and %+v", a, b)
 		}
 	})
@@ -103,11 +103,11 @@ func TestManyReadWhileOneGoesOn(t *testing.T) {
 			if len(at.Steps) != i+1 {
 				t.Errorf("%d steps, want %d", len(at.Steps), i+1)
 			}
-			for _, f := range p.Judge(at, Step{Event: "x", Act: "drop", At: on(2)}, nil) {
+			for _, f := range p.Judge(at, Step{Event: "x", Act: "drop", At: on(2)}, Known{}) {
 				t.Errorf("after %d: %s", i, f.Detail.EN)
 			}
-			p.Deadlines(at)
-			p.Next(at, on(2), "head")
+			p.Deadlines(at, nil)
+			p.Next(at, on(2), "head", nil)
 			at.Append(Step{Event: "side", Act: "drop", At: on(1)})
 		})
 		h = h.Append(Step{Event: fmt.Sprint(i + 1), Act: "dispose", At: on(2)})
@@ -152,7 +152,7 @@ func TestHistoryOfAnotherBook(t *testing.T) {
 	renewed, _ := load(t, strings.Replace(withRule(`count: {act: register, at_most: 1, in: case}`, `{drop: {}}`),
 		"acts:\n", "acts:\n  extra: {name: {zh: 新, en: New}}\n", 1)).Procedure("demo")
 	found := 0
-	for _, f := range renewed.Judge(h, Step{Event: "2", Act: "register", At: on(4)}, nil) {
+	for _, f := range renewed.Judge(h, Step{Event: "2", Act: "register", At: on(4)}, Known{}) {
 		if f.Rule == "T-001" {
 			found++
 		}

@@ -43,10 +43,10 @@ const (
 // that says so, never silence. Judge looks at no clock: what is late is told
 // from the times in the steps.
 //
-// facts are the answers to what Lookups asks for. A rule that needs one which is
-// not there gives a finding that says so.
-func (p *Procedure) Judge(h *History, next Step, facts Facts) []Finding {
-	j := p.begin(h, &next, p.params, facts)
+// known.Facts are the answers to what Lookups asks for. A rule that needs one
+// which is not there gives a finding that says so.
+func (p *Procedure) Judge(h *History, next Step, known Known) []Finding {
+	j := p.begin(h, &next, p.params, known)
 	j.builtIn(nil)
 	j.registered()
 	for _, u := range j.uses() {
@@ -76,7 +76,8 @@ type judging struct {
 	place  int          // in live of what next corrects, -1 for none
 	params *paramValues // with what was frozen into the act
 	base   *paramValues // without
-	facts  Facts
+	known  Known
+	cal    *calendarValue // of known, or the book's own
 
 	self, start stepValue
 	whole       caseValue
@@ -106,13 +107,16 @@ func newActAttributes() *objectType {
 	return t
 }
 
-func (p *Procedure) begin(h *History, next *Step, params *paramValues, facts Facts) *judging {
+func (p *Procedure) begin(h *History, next *Step, params *paramValues, known Known) *judging {
 	if h.procedure != p {
 		h = h.under(p)
 	}
 	j := pool.Get().(*judging)
-	j.p, j.h, j.next, j.params, j.facts = p, h, next, params.under(next), facts
-	j.base = params
+	j.p, j.h, j.next, j.params, j.known = p, h, next, params.under(next), known
+	j.base, j.cal = params, p.cal
+	if c := known.Calendar; c != nil && c != p.cal.Calendar {
+		j.cal = newCalendarValue(c)
+	}
 	j.index, j.act = p.actIndex(next.Act), nil
 	if j.index >= 0 {
 		j.act = p.Acts[j.index]
@@ -459,6 +463,8 @@ func (j *judging) ResolveName(name string) (any, bool) {
 		return j.params, true
 	case "start":
 		return &j.start, true
+	case calendarVariable:
+		return j.cal, true
 	}
 	for i := range j.bound {
 		if j.bound[i].name == name {

@@ -43,18 +43,18 @@ func TestPublishedCase(t *testing.T) {
 	}
 	h := procedure.NewHistory("C-1", "A-1").Append(rulebook.Step{Event: "e1", Act: "file-case", At: day(9, 9), Recorded: day(9, 9)})
 	open := 0
-	for _, d := range procedure.Deadlines(h) {
+	for _, d := range procedure.Deadlines(h, nil) {
 		if d.Rule == "R-028" && d.Done == "" && d.Due.On.String() == "2024-12-09" && d.Due.Unrolled.String() == "2024-12-08" {
 			open++
 		}
 	}
 	if open != 1 {
-		t.Errorf("the limit of ninety days is open %d times, want once: %+v", open, procedure.Deadlines(h))
+		t.Errorf("the limit of ninety days is open %d times, want once: %+v", open, procedure.Deadlines(h, nil))
 	}
 	for _, f := range procedure.Judge(h, rulebook.Step{
 		Event: "e2", Act: "decide-penalty", At: day(12, 5), Recorded: day(12, 11),
 		Fields: map[string]any{"decision_date": "2024-12-11"},
-	}, nil) {
+	}, rulebook.Known{}) {
 		if f.Rule != "R-028" {
 			continue
 		}

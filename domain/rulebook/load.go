@@ -159,7 +159,7 @@ func (l *loader) catalogue() {
 		l.shared.readRegisters(f.reader, f.nodes["registers"])
 	}
 	l.params = newParamValues(l.shared.params)
-	l.compiler = newCompiler(l.cal, l.params.typ, l.shared)
+	l.compiler = newCompiler(l.params.typ, l.shared)
 }
 
 // readParameters reads `parameters:`. A mapping declares one; any other value

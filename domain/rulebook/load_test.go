@@ -106,7 +106,7 @@ rules:
 	p, _ := b.Procedure("demo")
 	h := p.NewHistory("C", "A").Append(Step{Event: "1", Act: "register", At: on(3)})
 	var found []string
-	for _, f := range p.Judge(h, Step{Event: "2", Act: "dispose", At: on(10)}, nil) {
+	for _, f := range p.Judge(h, Step{Event: "2", Act: "dispose", At: on(10)}, Known{}) {
 		if f.Rule == "T-001" {
 			found = append(found, f.Due.String())
 		}
@@ -146,7 +146,7 @@ rules:
 		t.Fatal(err)
 	}
 	p, _ := b.Procedure("demo")
-	fs := p.Judge(p.NewHistory("C", "A"), Step{Event: "1", Act: "drop", At: on(1)}, nil)
+	fs := p.Judge(p.NewHistory("C", "A"), Step{Event: "1", Act: "drop", At: on(1)}, Known{})
 	for _, f := range fs {
 		if f.Rule == "SY-001" && f.Failed && f.Verdict == Flag && strings.Contains(f.Detail.EN, "cost limit") {
 			return

@@ -3,11 +3,13 @@ package rulebook
 import (
 	"slices"
 	"time"
+
+	"liuhen/domain/calendar"
 )
 
 // Next shows every act of the procedure from where the case stands: whether it
 // could be recorded now in a role ("" for any), what stands against it and
-// which limits it would start.
+// which limits it would start. Days are counted by cal (nil: the book's own).
 //
 // Only what is certain whatever will be written down is told: the engine's own
 // rules on stage, order and role, and those rules that look at nothing of the
@@ -20,14 +22,14 @@ import (
 // belong to the stage, to the role or to a closed case. A limit that has run
 // out is told in Why but does not forbid the act: what is late is still to be
 // done.
-func (p *Procedure) Next(h *History, now time.Time, role string) []NextAct {
+func (p *Procedure) Next(h *History, now time.Time, role string, cal *calendar.Calendar) []NextAct {
 	out := make([]NextAct, 0, len(p.Acts))
 	for i, a := range p.Acts {
 		if a.System {
 			continue // nobody chooses it
 		}
 		step := Step{Act: a.Name, At: now, Recorded: now, Role: role}
-		j := p.begin(h, &step, p.params, nil)
+		j := p.begin(h, &step, p.params, Known{Calendar: cal})
 		for _, rule := range []string{RuleOpening, RuleStage, RuleClosed, RuleOnce, RuleBy} {
 			j.builtIn(&rule)
 		}

@@ -54,7 +54,7 @@ func (l *loader) systemActs() {
 
 // Again is what earlier acts are judged by once more: what registers hold now.
 type Again struct {
-	Facts Facts
+	Known
 	// Certify gives officers the certificates that the register has now for a
 	// day; nil leaves them as they were frozen.
 	Certify func([]Officer, calendar.Date) []Officer
@@ -69,7 +69,7 @@ type Again struct {
 // Limits that an imported act began are left out: what another system kept is
 // judged when it is imported.
 func (p *Procedure) Note(h *History, next Step, again Again) []Finding {
-	j := p.begin(h, &next, p.params, again.Facts)
+	j := p.begin(h, &next, p.params, again.Known)
 	by := RuleBy
 	j.builtIn(&by)
 	j.overdue()
@@ -77,11 +77,11 @@ func (p *Procedure) Note(h *History, next Step, again Again) []Finding {
 	return append(found, p.anew(h, again)...)
 }
 
-// NoteLookups is what Note needs to know of registers and facts has not got.
-func (p *Procedure) NoteLookups(h *History, facts Facts) []Lookup {
+// NoteLookups is what Note needs to know of registers and known.Facts has not got.
+func (p *Procedure) NoteLookups(h *History, known Known) []Lookup {
 	var asked []Lookup
 	p.eachBefore(h, func(before *History, s Step) {
-		for _, l := range p.Lookups(before, s, facts) {
+		for _, l := range p.Lookups(before, s, known) {
 			if !slices.Contains(asked, l) {
 				asked = append(asked, l)
 			}
@@ -181,7 +181,7 @@ func (p *Procedure) anew(h *History, again Again) []Finding {
 		if again.Certify != nil {
 			s.Officers = again.Certify(s.Officers, calendar.DateOf(s.At))
 		}
-		for _, f := range p.Judge(before, s, again.Facts) {
+		for _, f := range p.Judge(before, s, again.Known) {
 			r, ok := p.Rule(f.Rule)
 			if !ok || f.Failed || !r.outside || h.noted(f.Rule, s.Event, f.Due) ||
 				slices.ContainsFunc(s.Findings, func(was Finding) bool { return was.Rule == f.Rule }) {

@@ -80,7 +80,7 @@ func (j *judging) announced(r *Rule) {
 	}
 	j.looked = j.looked[:0]
 	day, moment := legal(j.next, j.on, a.ofOn)
-	due := j.p.cal.Latest(day, a.limit(j.params))
+	due := j.cal.Latest(day, a.limit(j.params))
 	for i := j.limit - 1; i >= 0; i-- {
 		e := &j.h.live.items[i]
 		s := &j.h.Steps[e.step]
@@ -120,7 +120,7 @@ func (j *judging) announces(r *Rule) {
 	}
 	planned, moment := legal(j.next, j.on, a.planned)
 	day, at := legal(j.next, j.on, a.on)
-	due := j.p.cal.Latest(planned, a.limit(j.params))
+	due := j.cal.Latest(planned, a.limit(j.params))
 	if !a.inTime(due, day, at, moment, j.params) {
 		j.found(r, j.aheadText(r, j.next.Act, day, planned, due), due.On)
 	}

@@ -20,8 +20,9 @@ func (l *loader) procedures() {
 	for _, editions := range l.byName {
 		slices.SortFunc(editions, func(a, b *Procedure) int { return a.Edition.Compare(b.Edition) })
 	}
+	cal := newCalendarValue(l.cal)
 	for _, p := range l.all {
-		p.params, p.cal = l.params, l.cal
+		p.params, p.cal = l.params, cal
 	}
 }
 

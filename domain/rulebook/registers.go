@@ -82,6 +82,13 @@ type Lookup struct {
 	Key      string `json:"key"`
 }
 
+// Known is what an act is judged by beside its own case, at one position of the
+// log.
+type Known struct {
+	Facts    Facts              // what registers answer
+	Calendar *calendar.Calendar // nil: the book's own
+}
+
 // Facts is what registers answer, as they were at one position of the log. A
 // lookup without entries stands there with none.
 type Facts map[Lookup][]Entry
@@ -306,7 +313,8 @@ func (p *Procedure) MovesEntries(s *Step) bool {
 
 // Entries is what a case has in registers as its history stands, in the order
 // of Entry.Compare. An act from which no entry can be made (a mistake in the
-// law file) makes none; Judge says so when it is recorded.
+// law file) makes none; Judge says so when it is recorded. Days are counted by the
+// book's own calendar, so that entries follow from the case alone.
 func (p *Procedure) Entries(h *History) []Entry {
 	if len(p.Enters) == 0 {
 		return nil
@@ -333,7 +341,7 @@ func (p *Procedure) Entries(h *History) []Entry {
 // entered is what one live step enters, with what ended it since.
 func (p *Procedure) entered(h *History, e *Entering, i int) ([]Entry, error) {
 	s := h.at(int32(i))
-	j := p.begin(h, s, p.params, nil)
+	j := p.begin(h, s, p.params, Known{})
 	defer j.end()
 	j.limit = i
 	entries, err := j.enter(e)
@@ -525,7 +533,7 @@ func (j *judging) look(r *Rule, b *binding) bool {
 	var seen []*Entry
 	for _, key := range keys {
 		at := Lookup{b.lookup.register.Name, key}
-		entries, ok := j.facts[at]
+		entries, ok := j.known.Facts[at]
 		if !ok {
 			j.missing = append(j.missing, at)
 			continue
@@ -563,13 +571,13 @@ func (j *judging) unanswered(r *Rule, reg *Register) {
 }
 
 // Lookups is what the rules need to know of registers to judge an act: what
-// facts has not got. Ask for all of it and call Judge with the answers.
-func (p *Procedure) Lookups(h *History, next Step, facts Facts) []Lookup {
+// known.Facts has not got. Ask for all of it and call Judge with the answers.
+func (p *Procedure) Lookups(h *History, next Step, known Known) []Lookup {
 	act := p.actIndex(next.Act)
 	if act >= 0 && !p.looks[act] || act < 0 && !p.anyLooks {
 		return nil
 	}
-	j := p.begin(h, &next, p.params, facts)
+	j := p.begin(h, &next, p.params, known)
 	defer j.end()
 	for _, u := range j.uses() {
 		if r := u.rule; len(r.Registers) > 0 && r.inForce(j.on) {

@@ -122,29 +122,29 @@ func TestLookups(t *testing.T) {
 	p, _ := load(t, visits).Procedure("visit")
 	h := p.NewHistory("C", "A")
 	next := Step{Event: "9", Act: "approve", At: on(5), Recorded: on(5), Fields: map[string]any{"firm": "A", "names": []any{"甲", "a"}}}
-	asked := p.Lookups(h, next, nil)
+	asked := p.Lookups(h, next, Known{})
 	if want := []Lookup{{"visits", "a"}, {"visits", "甲"}}; !reflect.DeepEqual(asked, want) {
 		t.Fatalf("asked %v, want %v", asked, want)
 	}
-	if got := p.Lookups(h, Step{Event: "9", Act: "enter", At: on(5)}, nil); got != nil {
+	if got := p.Lookups(h, Step{Event: "9", Act: "enter", At: on(5)}, Known{}); got != nil {
 		t.Errorf("an act whose rules look at no register asks %v", got)
 	}
-	found := p.Judge(h, next, nil)
+	found := p.Judge(h, next, Known{})
 	if len(found) != 1 || !found[0].Failed || found[0].Verdict != Flag {
 		t.Errorf("without an answer: %+v, want one finding that says so", found)
 	}
 	entry := Entry{Register: "visits", From: calendar.MakeDate(2025, 1, 6), Case: "B", Event: "e1", Says: map[string]string{"source": "plan"}}
 	twice := Facts{{"visits", "a"}: {entry}, {"visits", "甲"}: {entry}} // one entry under two keys
-	if got := p.Lookups(h, next, twice); len(got) > 0 {
+	if got := p.Lookups(h, next, Known{Facts: twice}); len(got) > 0 {
 		t.Errorf("answered, it still asks %v", got)
 	}
-	found = p.Judge(h, next, twice)
+	found = p.Judge(h, next, Known{Facts: twice})
 	if len(found) != 1 || found[0].Failed || !slices.Equal(found[0].Looked, []string{"e1"}) || !slices.Equal(found[0].Registers, []string{"visits"}) ||
 		!strings.Contains(found[0].Detail.EN, "1 visits") {
 		t.Errorf("with the answer: %+v, want the entry e1 named once", found)
 	}
 	none := Facts{{"visits", "a"}: nil, {"visits", "甲"}: nil}
-	if found = p.Judge(h, next, none); len(found) > 0 {
+	if found = p.Judge(h, next, Known{Facts: none}); len(found) > 0 {
 		t.Errorf("with an empty register: %+v", found)
 	}
 }
@@ -154,7 +154,7 @@ func TestEnteringFails(t *testing.T) {
 	p, _ := load(t, strings.Replace(visits, "from: act.planned", "from: act.no", 1)).Procedure("visit")
 	next := Step{Event: "1", Act: "approve", At: on(5), Recorded: on(5), Fields: map[string]any{"firm": "A", "no": "not a day", "planned": "2025-03-10"}}
 	h := p.NewHistory("C", "A")
-	found := p.Judge(h, next, Facts{{"visits", "a"}: nil})
+	found := p.Judge(h, next, Known{Facts: Facts{{"visits", "a"}: nil}})
 	if len(found) != 1 || found[0].Rule != RuleRegisters || !found[0].Failed {
 		t.Errorf("found %+v, want that it could not be entered", found)
 	}

@@ -172,7 +172,7 @@ cure: {zh: 补正, en: Put right}
 verdict: refuse
 detail: {zh: "落款 {act.dated}", en: "dated {act.dated} by {size(act.officers)}"}`, `{file-case: 2024-09-09, decide: {at: 2024-12-11, dated: 2024-12-11}}`)
 	steps := p.Rules[0].Examples[0].Steps
-	fs := p.Judge(p.NewHistory("C", "A").Append(steps[0]), steps[1], nil)
+	fs := p.Judge(p.NewHistory("C", "A").Append(steps[0]), steps[1], Known{})
 	i := slices.IndexFunc(fs, func(f Finding) bool { return f.Rule == "T-001" })
 	if i < 0 {
 		t.Fatalf("no finding in %+v", fs)
@@ -212,7 +212,7 @@ func TestDeadlines(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			p, h, _ := tried(t, tt.shape, tt.history)
 			var got []string
-			for _, d := range p.Deadlines(h) {
+			for _, d := range p.Deadlines(h, nil) {
 				s := "due " + d.Due.On.String() + " warn " + d.Warn.String()
 				if d.Done != "" {
 					s += " done " + d.DoneOn.String()

@@ -36,7 +36,7 @@ func TestNationalRulesNeverFail(t *testing.T) {
 							s.Corrects = h.Steps[k].Event
 						}
 					}
-					for _, f := range p.Judge(h, s, nil) {
+					for _, f := range p.Judge(h, s, Known{}) {
 						if f.Failed {
 							t.Fatalf("rule %s on %s %v: %s", f.Rule, s.Act, s.Fields, f.Detail.EN)
 						}
@@ -46,8 +46,8 @@ func TestNationalRulesNeverFail(t *testing.T) {
 					}
 					h = h.Append(s)
 				}
-				p.Deadlines(h)
-				p.Next(h, on(28), "")
+				p.Deadlines(h, nil)
+				p.Next(h, on(28), "", nil)
 			})
 		})
 	}
