@@ -95,6 +95,10 @@ type Config struct {
 	Tokens   Tokens
 	Trail    *Trail
 
+	// Registered waits until acts are judged by what was recorded of officers
+	// up to a position; nil where no register follows the log.
+	Registered func(ctx context.Context, position uint64) error
+
 	// Rebuild fills read models anew and tells how far it is; see
 	// projections.Rebuild.
 	Rebuild func(ctx context.Context, models []string, progress func(projections.Progress)) (projections.Report, error)

@@ -759,6 +759,52 @@ func TestImport(t *testing.T) {
 	}
 }
 
+// A row may put an earlier one of its case right, as an act may.
+func TestImportCorrects(t *testing.T) {
+	o := open(t)
+	hand := func(r map[string]any) importResult {
+		var got importAnswer
+		o.post(o.importer, "/v1/imports", map[string]any{"source": "旧系统", "batch": "b-1", "commands": []any{r}}).is(200).into(&got)
+		return got.Results[0]
+	}
+	first := hand(row(1))
+	if r := hand(row(2, "case", "L-1", "corrects", first.Event)); r.Result != "refused" || len(r.Errors) != 1 || r.Errors[0].Location != "body.reason" {
+		t.Errorf("without a reason: %+v", r)
+	}
+	if r := hand(row(3, "case", "L-1", "corrects", "e0", "reason", "录入错误")); r.Result != "refused" || r.Code != "malformed" {
+		t.Errorf("of no event: %+v", r)
+	}
+	second := hand(row(4, "case", "L-1", "corrects", first.Event, "reason", "录入错误"))
+	if second.Result != "taken" {
+		t.Fatalf("correction: %+v", second)
+	}
+	var line page[timelineEntry]
+	o.get(o.li, fmt.Sprintf("/v1/cases/L-1/timeline?min_position=%d", second.Position)).is(200).into(&line)
+	if len(line.Items) != 2 || line.Items[0].CorrectedBy != second.Event || line.Items[1].Reason != "录入错误" {
+		t.Errorf("timeline = %+v", line.Items)
+	}
+}
+
+// Who is told that officers were taken in hands in their acts next.
+func TestImportOfOfficersWaitsForTheirRegister(t *testing.T) {
+	var waited []uint64
+	o := open(t, func(_ *office, c *Config) {
+		c.Registered = func(_ context.Context, position uint64) error { waited = append(waited, position); return nil }
+	})
+	var got importAnswer
+	hand := func(rows ...any) {
+		o.post(o.importer, "/v1/imports", map[string]any{"source": "旧系统", "batch": "b-1", "commands": rows}).is(200).into(&got)
+	}
+	hand(row(1))
+	if len(waited) != 0 {
+		t.Errorf("waited for %v, with no officers", waited)
+	}
+	hand(row(2), row(3, "case", "L-1", "procedure", "officer", "act", "notice", "fields", nil))
+	if len(waited) != 1 || waited[0] != got.Position || got.Position == 0 {
+		t.Errorf("waited for %v, want %d", waited, got.Position)
+	}
+}
+
 func TestRebuild(t *testing.T) {
 	o := open(t)
 	o.filed("C-1")

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"liuhen/casework"
@@ -32,6 +33,8 @@ type importCommand struct {
 	Documents  []attachment               `json:"documents,omitempty"`
 	Evidence   []attachment               `json:"evidence,omitempty"`
 	LateReason string                     `json:"late_reason,omitempty"`
+	Corrects   string                     `json:"corrects,omitempty" doc:"Event id of the earlier record of the case that this row puts right; it has the same act"`
+	Reason     string                     `json:"reason,omitempty" doc:"Why it is corrected"`
 	CommandID  string                     `json:"command_id,omitempty" doc:"Names the row for good: sent again it is not doubled. Without it one is made of source, batch and row"`
 }
 
@@ -156,8 +159,14 @@ func (s *server) imports(ctx context.Context, in *importInput) (*importOutput, e
 	if b.Position > 0 {
 		out.Position = position(b.Position)
 	}
+	if s.Registered != nil && !body.DryRun && slices.ContainsFunc(commands, ofOfficers) {
+		// Who is told that officers were taken in may hand in their acts next.
+		return out, s.Registered(ctx, b.Position)
+	}
 	return out, nil
 }
+
+func ofOfficers(cmd domain.Command) bool { return cmd.Procedure == domain.RegisterProcedure }
 
 func (b *importBody) check(ctx context.Context) error {
 	var wrong []FieldError
@@ -209,7 +218,8 @@ func (b *importBody) command(ctx context.Context, raw json.RawMessage, i int) (d
 	actor := about(ctx).actor
 	cmd := domain.Command{
 		ID: row.CommandID, Case: domain.CaseID(row.Case), Agency: row.Agency, Procedure: row.Procedure, Act: row.Act, At: row.OccurredAt,
-		Actor: domain.Actor{ID: actor.Person, Name: actor.Name}, Place: row.Place, Fields: row.Fields, LateReason: row.LateReason,
+		Actor: domain.Actor{ID: actor.Person, Name: actor.Name}, Place: row.Place, Fields: row.Fields,
+		LateReason: row.LateReason, Corrects: row.Corrects, Reason: row.Reason,
 		Documents: references(row.Documents), Evidence: references(row.Evidence),
 		Import: &domain.Import{Source: b.Source, Batch: b.Batch, Row: row.Row},
 	}

@@ -1,19 +1,18 @@
-// Package sample is a small synthetic office to look at: a few officers with
-// certificates and two dozen cases in all stages, some with findings. Nothing
-// of it is real, and every record says so. Its days are counted back from the
-// day on which it is filled in, so that the deadline board always has
-// something that is due.
+// Package sample makes synthetic data to look at. Nothing of it is real, and
+// every record says so.
+//
+// Office is a small office: a few officers with certificates and two dozen cases
+// in all stages, some with findings. Its days are counted back from the day on
+// which it is filled in, so that the deadline board always has something that is
+// due. Year is a whole bureau in a year that is over: every number of its annual
+// report can be counted from the acts.
 package sample
 
 import (
 	"bytes"
 	_ "embed"
-	"encoding/json"
 	"fmt"
-	"regexp"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/goccy/go-yaml"
@@ -50,6 +49,7 @@ type Person struct {
 // A Story is how a case of its sort runs from beginning to end.
 type Story struct {
 	Procedure string `yaml:"procedure"`
+	After     string `yaml:"after"` // the story that this one goes on from, of the same procedure
 	Acts      []Act  `yaml:"acts"`
 }
 
@@ -61,7 +61,12 @@ type Act struct {
 	Place    string         `yaml:"place"`
 	Officers []string       `yaml:"officers"` // empty: those of the case, where the act needs any
 	Without  []string       `yaml:"without"`  // required documents that are missing
+	With     []string       `yaml:"with"`     // documents that are there though none asks for them
 	Fields   map[string]any `yaml:"fields"`
+
+	LateReason string `yaml:"late_reason"`
+	Corrects   bool   `yaml:"corrects"` // puts the last one of the same act right
+	Reason     string `yaml:"reason"`   // why
 }
 
 // A Case is a story that has come so far, with what is different in it.
@@ -76,6 +81,9 @@ type Case struct {
 	Skip     []string       `yaml:"skip"`   // acts that were left out
 	Late     map[string]int `yaml:"late"`   // act → working days later than in the story
 	Set      map[string]Act `yaml:"set"`    // act → what is different in it
+
+	on    calendar.Date // the day on which it began
+	shift time.Duration // so much later on each day than in the story
 }
 
 // Read returns the office. A mistake in its text is a bug of ours.
@@ -90,108 +98,31 @@ func Read() (Office, error) {
 // Commands makes the acts of the office, in the order in which they happened
 // in each case; all lie before now.
 func (o Office) Commands(book *rulebook.Book, now time.Time) ([]domain.Command, error) {
+	t := teller{
+		book: book, agency: o.Agency, batch: "sample", stories: o.Stories,
+		officer: func(id string) (rulebook.Officer, error) { return o.officer(id, now) },
+		actor:   o.actor,
+	}
 	var all []domain.Command
 	for _, c := range o.Cases {
-		commands, err := o.commandsOf(book, c, now)
+		c.on = back(book.Calendar(), calendar.DateOf(now), c.Began)
+		told, err := t.tell(c)
 		if err != nil {
 			return nil, fmt.Errorf("office.yaml: case %s: %w", c.ID, err)
 		}
-		for i := range commands {
-			commands[i].ID = fmt.Sprintf("sample-%s-%d", c.ID, i+1)
-			commands[i].Import.Row = int64(len(all) + i + 1)
+		for i, e := range told {
+			if !e.At.Before(now) {
+				return nil, fmt.Errorf("office.yaml: case %s: %s lies in the future: %s", c.ID, e.Act, e.At)
+			}
+			if i > 0 {
+				e.Agency, e.Procedure = "", "" // of the case that is there
+			}
+			e.ID = fmt.Sprintf("sample-%s-%d", c.ID, i+1)
+			e.Import.Row = int64(len(all) + 1)
+			all = append(all, e.Command)
 		}
-		all = append(all, commands...)
 	}
 	return all, nil
-}
-
-func (o Office) commandsOf(book *rulebook.Book, c Case, now time.Time) ([]domain.Command, error) {
-	story, ok := o.Stories[c.Story]
-	if !ok {
-		return nil, fmt.Errorf("there is no story %q", c.Story)
-	}
-	law, ok := book.Procedure(story.Procedure)
-	if !ok {
-		return nil, fmt.Errorf("there is no procedure %q", story.Procedure)
-	}
-	began := back(book.Calendar(), calendar.DateOf(now), c.Began)
-	reached := c.Until == ""
-	var commands []domain.Command
-	for _, a := range story.Acts {
-		if !slices.Contains(c.Skip, a.Act) {
-			cmd, err := o.command(book.Calendar(), law, story, c, a, began, now)
-			if err != nil {
-				return nil, fmt.Errorf("%s: %w", a.Act, err)
-			}
-			if !cmd.At.Before(now) {
-				return nil, fmt.Errorf("%s lies in the future: %s", a.Act, cmd.At)
-			}
-			if len(commands) == 0 {
-				cmd.Agency, cmd.Procedure = o.Agency, story.Procedure
-			}
-			commands = append(commands, cmd)
-		}
-		if a.Act == c.Until {
-			reached = true
-			break
-		}
-	}
-	if !reached {
-		return nil, fmt.Errorf("its story has no act %q to end with", c.Until)
-	}
-	return commands, nil
-}
-
-func (o Office) command(cal *calendar.Calendar, law *rulebook.Procedure, story Story, c Case, a Act, began calendar.Date, now time.Time) (domain.Command, error) {
-	act, ok := law.Act(a.Act)
-	if !ok {
-		return domain.Command{}, fmt.Errorf("%s has no such act", law.Name)
-	}
-	differs := c.Set[a.Act]
-	dayOf := func(a Act) calendar.Date { return forward(cal, began, a.Day+c.Late[a.Act]) }
-	hour, err := time.Parse("15:04", a.Hour)
-	if err != nil {
-		return domain.Command{}, err
-	}
-	cmd := domain.Command{
-		Case:   domain.CaseID(c.ID),
-		Act:    a.Act,
-		At:     dayOf(a).Start().Add(time.Duration(hour.Hour())*time.Hour + time.Duration(hour.Minute())*time.Minute),
-		Place:  a.Place,
-		Import: &domain.Import{Source: Source, Batch: "sample"},
-	}
-	officers := c.Officers
-	if differs.Officers != nil {
-		officers = differs.Officers
-	}
-	if act.Officers > 0 || differs.Officers != nil {
-		for _, id := range officers {
-			officer, err := o.officer(id, now)
-			if err != nil {
-				return domain.Command{}, err
-			}
-			cmd.Officers = append(cmd.Officers, officer)
-		}
-	}
-	for _, d := range act.Documents {
-		if d.Required && !slices.Contains(differs.Without, d.Kind) {
-			content := fmt.Sprintf("样例文书，虚构：%s，%s", d.Kind, c.ID)
-			cmd.Documents = append(cmd.Documents, rulebook.Reference{
-				Kind: d.Kind, Title: "样例：" + d.Kind, Digest: domain.DigestOf([]byte(content)).String(),
-				Size: int64(len(content)), MediaType: "text/plain",
-			})
-		}
-	}
-	cmd.Actor = o.actor(act, officers)
-	f := filler{c: c, at: cmd.At, on: func(name string) (calendar.Date, bool) {
-		i := slices.IndexFunc(story.Acts, func(a Act) bool { return a.Act == name })
-		if i < 0 {
-			return calendar.Date{}, false
-		}
-		return dayOf(story.Acts[i]), true
-	}}
-	cmd.Fields, err = f.fields(a.Fields, differs.Fields)
-	return cmd, err
 }
 
 // officer is who acted, with the certificate as it was.
@@ -253,116 +184,4 @@ func (o Office) actor(act *rulebook.Act, officers []string) domain.Actor {
 		}
 	}
 	return domain.Actor{ID: o.People[0].ID, Name: o.People[0].Name, Roles: []string{"*"}}
-}
-
-// A filler puts the values of one act of one case into the fields of a story:
-// "$party" is the party of the case, "$handler" its first officer, "$day" the
-// day of the act, "$day+14" fourteen days later, "$at" its time, "$at+50m" a
-// while later, "$on:hold-hearing" the day of another act, and another "$name"
-// stands in the case.
-type filler struct {
-	c  Case
-	at time.Time
-	on func(act string) (calendar.Date, bool)
-}
-
-func (f filler) fields(layers ...map[string]any) (map[string]json.RawMessage, error) {
-	fields := map[string]json.RawMessage{}
-	for _, layer := range layers {
-		for name, value := range layer {
-			if value == nil {
-				delete(fields, name)
-				continue
-			}
-			v, err := f.replace(value)
-			if err != nil {
-				return nil, fmt.Errorf("field %s: %w", name, err)
-			}
-			if fields[name], err = json.Marshal(v); err != nil {
-				return nil, fmt.Errorf("field %s: %w", name, err)
-			}
-		}
-	}
-	return fields, nil
-}
-
-var dayPlus = regexp.MustCompile(`^\$day([+-]\d+)?$`)
-
-func (f filler) replace(value any) (any, error) {
-	var err error
-	switch v := value.(type) {
-	case string:
-		if m := dayPlus.FindStringSubmatch(v); m != nil {
-			n, _ := strconv.Atoi(m[1]) // "" is 0
-			return calendar.DateOf(f.at).AddDays(n), nil
-		}
-		if act, ok := strings.CutPrefix(v, "$on:"); ok {
-			d, ok := f.on(act)
-			if !ok {
-				return nil, fmt.Errorf("the story has no act %s", act)
-			}
-			return d, nil
-		}
-		switch v {
-		case "$party":
-			return f.c.Party, nil
-		case "$handler":
-			return f.c.Officers[0], nil
-		}
-		if later, ok := strings.CutPrefix(v, "$at"); ok {
-			d := time.Duration(0)
-			if later != "" {
-				if d, err = time.ParseDuration(strings.TrimPrefix(later, "+")); err != nil {
-					return nil, err
-				}
-			}
-			return f.at.Add(d), nil
-		}
-		if name, ok := strings.CutPrefix(v, "$"); ok {
-			own, ok := f.c.Fields[name]
-			if !ok {
-				return nil, fmt.Errorf("the case does not say what %s is", v)
-			}
-			return own, nil
-		}
-	case []any:
-		out := make([]any, len(v))
-		for i := range v {
-			if out[i], err = f.replace(v[i]); err != nil {
-				return nil, err
-			}
-		}
-		return out, nil
-	case map[string]any:
-		out := make(map[string]any, len(v))
-		for k := range v {
-			if out[k], err = f.replace(v[k]); err != nil {
-				return nil, err
-			}
-		}
-		return out, nil
-	}
-	return value, nil
-}
-
-// back is the working day so many working days before a day.
-func back(cal *calendar.Calendar, d calendar.Date, n int) calendar.Date {
-	for n > 0 || !cal.IsWorkday(d) {
-		d = d.AddDays(-1)
-		if cal.IsWorkday(d) {
-			n--
-		}
-	}
-	return d
-}
-
-// forward is the working day so many working days after a working day.
-func forward(cal *calendar.Calendar, d calendar.Date, n int) calendar.Date {
-	for n > 0 {
-		d = d.AddDays(1)
-		if cal.IsWorkday(d) {
-			n--
-		}
-	}
-	return d
 }

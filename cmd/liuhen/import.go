@@ -108,6 +108,12 @@ func (p *program) importFiles(ctx context.Context, o intake.Options, files []str
 
 // importBatch is a sink over POST /v1/imports. A batch is safe to send again.
 func (c *client) importBatch(ctx context.Context, b intake.Batch) ([]intake.Outcome, error) {
+	return c.importRows(ctx, b)
+}
+
+// importRows hands in a body of POST /v1/imports and returns what became of
+// each row.
+func (c *client) importRows(ctx context.Context, body any) ([]intake.Outcome, error) {
 	var answer struct {
 		Results []struct {
 			Result   intake.Result `json:"result"`
@@ -117,7 +123,7 @@ func (c *client) importBatch(ctx context.Context, b intake.Batch) ([]intake.Outc
 		} `json:"results"`
 	}
 	err := retrying(ctx, func() error {
-		return c.call(ctx, http.MethodPost, "/v1/imports", nil, nil, b, &answer)
+		return c.call(ctx, http.MethodPost, "/v1/imports", nil, nil, body, &answer)
 	})
 	if err != nil {
 		return nil, err

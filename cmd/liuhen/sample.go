@@ -70,20 +70,15 @@ func (s *system) fillSample(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	for i, r := range s.desk.RecordAll(ctx, commands) {
+		var before *domain.Reused
+		if r.Err != nil && !errors.As(r.Err, &before) {
+			return fmt.Errorf("sample: %s %s: %w", commands[i].Case, commands[i].Act, r.Err)
+		}
+	}
 	last, err := s.store.Last(ctx)
 	if err != nil {
 		return err
-	}
-	if int(last) < len(commands) {
-		for i, r := range s.desk.RecordAll(ctx, commands) {
-			var before *domain.Reused
-			if r.Err != nil && !errors.As(r.Err, &before) {
-				return fmt.Errorf("sample: %s %s: %w", commands[i].Case, commands[i].Act, r.Err)
-			}
-		}
-		if last, err = s.store.Last(ctx); err != nil {
-			return err
-		}
 	}
 	if err := s.sampleTokens(ctx, office, filepath.Join(s.program.config.Data, sampleName)); err != nil {
 		return err

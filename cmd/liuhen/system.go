@@ -168,8 +168,9 @@ func (s *system) start(ctx context.Context, withSample bool) error {
 	}
 	return s.startHTTP(ctx, api.Config{
 		Desk: s.desk, Record: s.store, Reads: s.db, Book: s.book, Calendar: registers.Calendar, Policies: policies, Tokens: s.tokens,
-		Trail:   api.NewTrail(s.keepLooks),
-		Rebuild: s.rebuild, Health: s.health, Logger: s.logger, Version: version,
+		Registered: registers.Wait,
+		Trail:      api.NewTrail(s.keepLooks),
+		Rebuild:    s.rebuild, Health: s.health, Logger: s.logger, Version: version,
 	})
 }
 
