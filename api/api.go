@@ -24,6 +24,7 @@ import (
 	"liuhen/eventstore"
 	"liuhen/identity"
 	"liuhen/projections"
+	"liuhen/reactions"
 )
 
 // A Desk carries out commands; *casework.Desk is one.
@@ -80,6 +81,9 @@ type Health struct {
 	Incident string               `json:"incident,omitempty"` // what has stopped all writing
 	Models   []projections.Status `json:"models,omitempty"`   // the read models
 	Stores   []eventstore.Status  `json:"-"`                  // of each volume, for /metrics
+
+	Reactions []reactions.Status     `json:"-"` // for /metrics, which anybody may read: what they fail with can name a case
+	Ticks     []reactions.TickStatus `json:"-"`
 }
 
 // Config is what the package needs. All fields are needed but those that say
@@ -98,6 +102,8 @@ type Config struct {
 	// Registered waits until acts are judged by what was recorded of officers
 	// up to a position; nil where no register follows the log.
 	Registered func(ctx context.Context, position uint64) error
+
+	Reactions Reactions
 
 	// Rebuild fills read models anew and tells how far it is; see
 	// projections.Rebuild.

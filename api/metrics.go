@@ -61,12 +61,20 @@ type stateCollector struct {
 }
 
 var (
-	readyDesc    = prometheus.NewDesc("liuhen_ready", "1 when the program can record and read.", nil, nil)
-	lastDesc     = prometheus.NewDesc("liuhen_record_position", "Position of the last record of the log of cases.", nil, nil)
-	writerDesc   = prometheus.NewDesc("liuhen_writer", "1 when this process writes.", nil, nil)
-	incidentDesc = prometheus.NewDesc("liuhen_incident", "1 when an incident has stopped all writing.", nil, nil)
-	modelDesc    = prometheus.NewDesc("liuhen_read_model_position", "Position that a read model holds everything up to.", []string{"model"}, nil)
-	waitingDesc  = prometheus.NewDesc("liuhen_read_model_waiting", "1 when a read model cannot apply a record and waits.", []string{"model"}, nil)
+	readyDesc            = prometheus.NewDesc("liuhen_ready", "1 when the program can record and read.", nil, nil)
+	lastDesc             = prometheus.NewDesc("liuhen_record_position", "Position of the last record of the log of cases.", nil, nil)
+	writerDesc           = prometheus.NewDesc("liuhen_writer", "1 when this process writes.", nil, nil)
+	incidentDesc         = prometheus.NewDesc("liuhen_incident", "1 when an incident has stopped all writing.", nil, nil)
+	modelDesc            = prometheus.NewDesc("liuhen_read_model_position", "Position that a read model holds everything up to.", []string{"model"}, nil)
+	reactionPositionDesc = prometheus.NewDesc("liuhen_reaction_position", "Position that a reaction has dealt with everything up to.", []string{"reaction"}, nil)
+	reactionLagDesc      = prometheus.NewDesc("liuhen_reaction_lag", "Records that a reaction has not dealt with.", []string{"reaction"}, nil)
+	reactionAsideDesc    = prometheus.NewDesc("liuhen_reaction_set_aside", "Records that a reaction could not react to and that wait for a person.", []string{"reaction"}, nil)
+	reactionStandsDesc   = prometheus.NewDesc("liuhen_reaction_standing", "Cases at which a reaction stands still because of a fault.", []string{"reaction"}, nil)
+	reactionHandledDesc  = prometheus.NewDesc("liuhen_reaction_handled_total", "Records that this process has reacted to.", []string{"reaction"}, nil)
+	tickDoneDesc         = prometheus.NewDesc("liuhen_tick_done_total", "Times that this process has done a tick without a failure.", []string{"tick"}, nil)
+	tickFailuresDesc     = prometheus.NewDesc("liuhen_tick_failures_total", "Times that a tick failed in this process.", []string{"tick"}, nil)
+
+	waitingDesc = prometheus.NewDesc("liuhen_read_model_waiting", "1 when a read model cannot apply a record and waits.", []string{"model"}, nil)
 )
 
 // A figure is one number that is told of each volume.
@@ -113,7 +121,8 @@ func groupSizes(s eventstore.Status) prometheus.Metric {
 
 // Describe is for prometheus.Collector.
 func (c *stateCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{readyDesc, lastDesc, writerDesc, incidentDesc, modelDesc, waitingDesc, groupDesc} {
+	for _, d := range []*prometheus.Desc{readyDesc, lastDesc, writerDesc, incidentDesc, modelDesc, waitingDesc, groupDesc,
+		reactionPositionDesc, reactionLagDesc, reactionAsideDesc, reactionStandsDesc, reactionHandledDesc, tickDoneDesc, tickFailuresDesc} {
 		ch <- d
 	}
 	for _, f := range storeFigures {
@@ -136,6 +145,20 @@ func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
 	for _, m := range h.Models {
 		gauge(modelDesc, float64(m.Position), m.Model)
 		gauge(waitingDesc, oneIf(m.Error != ""), m.Model)
+	}
+	counter := func(d *prometheus.Desc, v uint64, label string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), label)
+	}
+	for _, r := range h.Reactions {
+		gauge(reactionPositionDesc, float64(r.Position), r.Name)
+		gauge(reactionLagDesc, float64(r.Lag), r.Name)
+		gauge(reactionAsideDesc, float64(r.SetAside), r.Name)
+		gauge(reactionStandsDesc, float64(len(r.Standing)), r.Name)
+		counter(reactionHandledDesc, r.Handled, r.Name)
+	}
+	for _, t := range h.Ticks {
+		counter(tickDoneDesc, t.Done, t.Name)
+		counter(tickFailuresDesc, t.Failures, t.Name)
 	}
 	for _, st := range h.Stores {
 		for _, f := range storeFigures {

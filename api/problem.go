@@ -90,6 +90,8 @@ var titles = map[string]struct {
 	"case-exists":            {http.StatusConflict, rulebook.Text{ZH: "案号已被使用", EN: "The case exists"}},
 	"changed":                {http.StatusConflict, rulebook.Text{ZH: "案件已有变动", EN: "The case has changed"}},
 	"idempotency-key-reused": {http.StatusUnprocessableEntity, rulebook.Text{ZH: "幂等键已用于其他行为", EN: "The idempotency key was used for something else"}},
+	"not-waiting":            {http.StatusConflict, rulebook.Text{ZH: "已不在等待处理", EN: "It does not wait any more"}},
+	"still-fails":            {http.StatusUnprocessableEntity, rulebook.Text{ZH: "重试仍未成功", EN: "It failed again"}},
 	"too-large":              {http.StatusRequestEntityTooLarge, rulebook.Text{ZH: "内容过大", EN: "Too large"}},
 	"unsupported-media-type": {http.StatusUnsupportedMediaType, rulebook.Text{ZH: "不支持该内容类型", EN: "Unsupported content type"}},
 	"busy":                   {http.StatusServiceUnavailable, rulebook.Text{ZH: "系统繁忙", EN: "The system is busy"}},

@@ -46,6 +46,10 @@ func (s *server) routes(mux *http.ServeMux) {
 	add(s, "GET /v1/procedures/{name}/flow", "draw-procedure", law, "The flow chart of a procedure", s.flow, drawing)
 
 	add(s, "POST /v1/rebuilds", "rebuild", running, "Fill read models anew and compare", s.rebuild, body(maxSmall), streamed)
+	add(s, "GET /v1/reactions", "list-reactions", running, "What happens because of what was recorded: how far each reaction has come", s.listReactions)
+	add(s, "GET /v1/reactions/set-aside", "list-set-aside", running, "Records that a reaction could not react to and that wait for a person", s.setAside)
+	add(s, "POST /v1/reactions/set-aside/{id}/retry", "retry-set-aside", running, "Let a reaction try a record again", s.retry, body(maxSmall))
+	add(s, "POST /v1/reactions/set-aside/{id}/drop", "drop-set-aside", running, "Say why a record needs no reaction", s.drop, body(maxSmall))
 	add(s, "POST /v1/tokens", "issue-token", running, "Make a token; it is shown this once", s.issue, created, body(maxSmall))
 	add(s, "GET /v1/tokens", "list-tokens", running, "All tokens, without their secrets", s.tokens)
 	add(s, "DELETE /v1/tokens/{id}", "revoke-token", running, "Revoke a token for good", s.revoke)

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -15,7 +14,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"github.com/nats-io/nuid"
+
+	"liuhen/internal/lease"
 )
 
 // Config says where a volume is kept and how. Only Volume and one of Server
@@ -73,8 +73,8 @@ type Config struct {
 	// Logger hears of takeovers, incidents and retries. Default: slog.Default().
 	Logger *slog.Logger
 
-	wrap func(wire) wire           // tests put themselves between the writer and the server
-	hold func(leaseBook) leaseBook // and between the lease and the server
+	wrap func(wire) wire             // tests put themselves between the writer and the server
+	hold func(lease.Book) lease.Book // and between the lease and the server
 }
 
 var volumeName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
@@ -91,15 +91,9 @@ func (c Config) withDefaults() (Config, error) {
 		return c, fmt.Errorf("eventstore: volume name %q: want letters, digits, - and _", c.Volume)
 	}
 	if c.Holder == "" {
-		host, _ := os.Hostname()
-		c.Holder = fmt.Sprintf("%s-%d-%s", host, os.Getpid(), nuid.Next()[16:])
+		c.Holder = lease.Holder()
 	}
-	c.Holder = strings.Map(func(r rune) rune {
-		if r <= ' ' || r == '.' || r == '*' || r == '>' || r > '~' {
-			return '-'
-		}
-		return r
-	}, c.Holder)
+	c.Holder = lease.Name(c.Holder)
 	if len(c.Subjects) == 0 {
 		c.Subjects = []string{"enf.*.*.*"}
 	}

@@ -16,6 +16,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nuid"
 	"golang.org/x/sync/errgroup"
+
+	"liuhen/internal/lease"
 )
 
 // A Store is one process's door to a volume. Its methods may be called from
@@ -145,32 +147,35 @@ func (s *Store) watch(ctx context.Context) {
 }
 
 // lead takes part in the lease until ctx ends. While it holds it, a writer runs.
+// The lease says which process writes, for order and speed: a process that
+// wrongly believes itself the writer is stopped by the expected sequence on
+// everything it publishes.
 func (s *Store) lead(ctx context.Context) {
-	var book leaseBook = &natsBook{js: s.js, bucket: s.cfg.Volume + "_lease", replicas: s.cfg.Replicas}
+	book := lease.Bucket{JS: s.js, Name: s.cfg.Volume + "_lease", About: "who writes the volume", Replicas: s.cfg.Replicas}.Book("writer")
 	if s.cfg.hold != nil {
 		book = s.cfg.hold(book)
 	}
-	l := &lease{book: book, holder: s.cfg.Holder, life: s.cfg.LeaseTime}
+	l := lease.New(book, s.cfg.Holder, s.cfg.LeaseTime)
 	var current *writing
 	tick := time.NewTicker(s.cfg.LeaseTime / 5)
 	defer tick.Stop()
 	for ctx.Err() == nil {
-		held, err := l.step(ctx)
+		held, err := l.Step(ctx)
 		if err != nil && ctx.Err() == nil {
 			s.logger.Warn("lease", "held", held, "err", err)
 		}
 		if current != nil && (!held || current.ended()) {
-			s.logger.Info("this process no longer writes", "holder", l.term.Holder)
-			s.setRole(role{holder: l.term.Holder, epoch: l.term.Epoch})
+			s.logger.Info("this process no longer writes", "holder", l.Term().Holder)
+			s.setRole(role{holder: l.Term().Holder, epoch: l.Term().Epoch})
 			current.stop()
 			current = nil
 		}
 		if held && current == nil && ctx.Err() == nil {
 			s.count.takeovers.Add(1)
-			current = s.beginWriting(ctx, l.term.Epoch)
+			current = s.beginWriting(ctx, l.Term().Epoch)
 		}
 		if !held {
-			s.setRole(role{holder: l.term.Holder, epoch: l.term.Epoch})
+			s.setRole(role{holder: l.Term().Holder, epoch: l.Term().Epoch})
 		}
 		select {
 		case <-tick.C:
@@ -184,7 +189,7 @@ func (s *Store) lead(ctx context.Context) {
 	s.setRole(role{})
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
-	if err := l.release(ctx); err != nil {
+	if err := l.Release(ctx); err != nil {
 		s.logger.Info("the lease was not given up, it will run out", "err", err)
 	}
 }

@@ -16,6 +16,8 @@ import (
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
+
+	"liuhen/internal/lease"
 )
 
 // outsideServer is a NATS server of its own with a port, as `--nats` would use.
@@ -85,7 +87,7 @@ func TestTwoStores(t *testing.T) {
 // pausedBook is a lease that stands still while the gate is shut, as the whole
 // process would.
 type pausedBook struct {
-	leaseBook
+	lease.Book
 	mu   sync.Mutex
 	gate chan struct{}
 }
@@ -99,14 +101,14 @@ func (p *pausedBook) wait() {
 	}
 }
 
-func (p *pausedBook) read(ctx context.Context) (term, uint64, error) {
+func (p *pausedBook) Read(ctx context.Context) (lease.Term, uint64, error) {
 	p.wait()
-	return p.leaseBook.read(ctx)
+	return p.Book.Read(ctx)
 }
 
-func (p *pausedBook) write(ctx context.Context, t term, rev uint64) (uint64, error) {
+func (p *pausedBook) Write(ctx context.Context, t lease.Term, rev uint64) (uint64, error) {
 	p.wait()
-	return p.leaseBook.write(ctx, t, rev)
+	return p.Book.Write(ctx, t, rev)
 }
 
 // The writer stands still in the middle of a publish, the other takes over and
@@ -118,7 +120,7 @@ func TestPausedWriter(t *testing.T) {
 			ca := outsideConfig(t, url, "a")
 			f := faulty(&ca)
 			book := &pausedBook{}
-			ca.hold = func(b leaseBook) leaseBook { book.leaseBook = b; return book }
+			ca.hold = func(b lease.Book) lease.Book { book.Book = b; return book }
 			a, _ := runStore(t, ca)
 			b, _ := runStore(t, outsideConfig(t, url, "b"))
 			p := must(t, b, "enf.a.p.1", 0, "first")

@@ -37,6 +37,8 @@ const (
 	Import          Action = "import"
 	Rebuild         Action = "rebuild"
 	ManageTokens    Action = "manage-tokens"
+	ReadReactions   Action = "read-reactions"
+	ManageReactions Action = "manage-reactions"
 )
 
 // A Resource is what an action is done to. Make one with CaseOf, OfficeOf,

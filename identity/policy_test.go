@@ -57,6 +57,11 @@ func TestAllow(t *testing.T) {
 		{"an administrator makes no officer's token for themselves", actor(Administrator), ManageTokens, TokenFor("p-1", Officer), "", false, "no-second-hat-for-oneself"},
 		{"an administrator renews the own token", actor(Administrator), ManageTokens, TokenFor("p-1", Administrator), "", true, "administrator-manages-tokens"},
 		{"an officer makes no token", actor(Officer, here), ManageTokens, TokenFor("p-2", Officer), "", false, ""},
+		{"an inspector sees what was set aside", actor(Inspector, here), ReadReactions, TheSystem(), "", true, "inspector-sees-reactions"},
+		{"an inspector retries nothing", actor(Inspector, here), ManageReactions, TheSystem(), "", false, ""},
+		{"an administrator sees what was set aside", actor(Administrator), ReadReactions, TheSystem(), "", true, "administrator-sees-reactions"},
+		{"an administrator retries", actor(Administrator), ManageReactions, TheSystem(), "", true, "administrator-manages-reactions"},
+		{"an officer does not see it", actor(Officer, here), ReadReactions, TheSystem(), "", false, ""},
 		{"anybody reads the law", actor(Public), ReadLaw, TheSystem(), "", true, "law-is-public"},
 		{"anybody reads nothing else", actor(Public), ReadStats, OfficeOf(here), "", false, ""},
 		{"a role that there is not", actor("king", Everywhere), ReadCase, CaseOf("C-1", here, ""), "x", false, ""},
@@ -79,8 +84,8 @@ func TestAllow(t *testing.T) {
 // Every action is known to every role, and whatever is asked there is a reason.
 func TestEveryRoleGetsAReason(t *testing.T) {
 	ps := policies(t)
-	if len(ps.actions) != 12 {
-		t.Errorf("the schema has %d actions, package identity names 12", len(ps.actions))
+	if len(ps.actions) != 14 {
+		t.Errorf("the schema has %d actions, package identity names 14", len(ps.actions))
 	}
 	for action := range ps.actions {
 		for _, role := range Roles() {

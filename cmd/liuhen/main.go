@@ -28,6 +28,7 @@ var commands = []func(*program) *cobra.Command{
 	sampleCommand,
 	statsCommand,
 	rebuildCommand,
+	reactionsCommand,
 	lawCommand,
 	tokenCommand,
 	configCommand,

@@ -25,6 +25,7 @@ import (
 	"liuhen/eventstore"
 	"liuhen/identity"
 	"liuhen/projections"
+	"liuhen/reactions"
 )
 
 // A system is everything that "liuhen serve" runs. Its fields are set by start
@@ -38,6 +39,8 @@ type system struct {
 	sampled  bool   // the sample office is in
 
 	book   *rulebook.Book
+	server *eventstore.Server // nil where NATS is outside
+	conn   *nats.Conn
 	pool   *pgxpool.Pool
 	db     *projections.DB
 	tokens *identity.Tokens
@@ -46,6 +49,7 @@ type system struct {
 	desk   *casework.Desk
 
 	registers *casework.Registers
+	reactions *reactions.Runner
 
 	parts  []part     // in the order in which they were started
 	failed chan error // the first part that ended by itself says why; room for one
@@ -166,12 +170,39 @@ func (s *system) start(ctx context.Context, withSample bool) error {
 			return err
 		}
 	}
+	if err := s.startReactions(ctx); err != nil {
+		return err
+	}
 	return s.startHTTP(ctx, api.Config{
 		Desk: s.desk, Record: s.store, Reads: s.db, Book: s.book, Calendar: registers.Calendar, Policies: policies, Tokens: s.tokens,
 		Registered: registers.Wait,
-		Trail:      api.NewTrail(s.keepLooks),
-		Rebuild:    s.rebuild, Health: s.health, Logger: s.logger, Version: version,
+		Trail:      api.NewTrail(s.keepLooks), Reactions: s.reactions,
+		Rebuild: s.rebuild, Health: s.health, Logger: s.logger, Version: version,
 	})
+}
+
+// startReactions starts what must happen because of what is recorded. It has a
+// connection of its own: a reaction that reads the whole log must not hold up the
+// writer.
+func (s *system) startReactions(ctx context.Context) error {
+	conn := s.conn
+	if s.server != nil {
+		var err error
+		if conn, err = s.server.Connect("liuhen reactions"); err != nil {
+			return fmt.Errorf("reactions: %w", err)
+		}
+		s.opened("connection of the reactions", func(context.Context) error { conn.Close(); return nil })
+	}
+	var err error
+	s.reactions, err = reactions.Open(ctx, reactions.Config{
+		NATS: conn, Volume: caseVolume, Store: s.store, Replicas: s.program.config.Replicas, Logger: s.logger,
+		Reactions: reactions.All(s.desk, s.book, time.Now), Ticks: reactions.Ticks(),
+	})
+	if err != nil {
+		return err
+	}
+	s.run("reactions", s.reactions.Run)
+	return nil
 }
 
 // roster is the roster file, for officers whom the log does not know; nil where
@@ -232,6 +263,7 @@ func (s *system) startServers(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	s.server, s.conn = server, conn
 	return s.openStores(ctx, server, conn)
 }
 
@@ -423,6 +455,10 @@ func (s *system) health(context.Context) api.Health {
 	add(!st.Writing && (st.Holder == "" || st.Holder == st.Self), "no process writes at present")
 	if at, wrong := s.registers.Status(); wrong != nil {
 		add(true, fmt.Sprintf("the registers stand at position %d: %v", at, wrong))
+	}
+	h.Reactions, h.Ticks = s.reactions.Status(), s.reactions.TickStatus()
+	for _, reason := range api.StandingReactions(h.Reactions, time.Now()) {
+		add(true, reason)
 	}
 	for _, m := range h.Models {
 		add(m.State == projections.Waiting, fmt.Sprintf("read model %s waits at position %d: %s", m.Model, m.Position, m.Error))

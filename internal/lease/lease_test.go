@@ -1,4 +1,4 @@
-package eventstore
+package lease
 
 import (
 	"context"
@@ -9,10 +9,10 @@ import (
 	"time"
 )
 
-// memoryBook is a leaseBook in memory whose answers can be lost.
+// memoryBook is a Book in memory whose answers can be lost.
 type memoryBook struct {
 	mu       sync.Mutex
-	term     term
+	term     Term
 	revision uint64
 	lose     map[string]string // by holder: "answer", "write", "all"
 }
@@ -25,19 +25,19 @@ type bookOf struct {
 
 var errLost = errors.New("lost")
 
-func (b bookOf) read(context.Context) (term, uint64, error) {
+func (b bookOf) Read(context.Context) (Term, uint64, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.lose[b.holder] == "all" {
-		return term{}, 0, errLost
+		return Term{}, 0, errLost
 	}
 	if b.revision == 0 {
-		return term{}, 0, errNoLease
+		return Term{}, 0, ErrNone
 	}
 	return b.term, b.revision, nil
 }
 
-func (b bookOf) write(_ context.Context, t term, rev uint64) (uint64, error) {
+func (b bookOf) Write(_ context.Context, t Term, rev uint64) (uint64, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch b.lose[b.holder] {
@@ -45,7 +45,7 @@ func (b bookOf) write(_ context.Context, t term, rev uint64) (uint64, error) {
 		return 0, errLost
 	}
 	if rev != b.revision {
-		return 0, errRaced
+		return 0, ErrRaced
 	}
 	b.term = t
 	b.revision++
@@ -65,13 +65,13 @@ func (b *memoryBook) fault(holder, what string) {
 func TestLease(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		book := &memoryBook{lose: map[string]string{}}
-		leases := map[string]*lease{}
+		leases := map[string]*Lease{}
 		for _, h := range []string{"a", "b", "c"} {
-			leases[h] = &lease{book: bookOf{book, h}, holder: h, life: 5 * time.Second}
+			leases[h] = New(bookOf{book, h}, h, 5*time.Second)
 		}
 		holders := func() (out string) {
 			for _, h := range []string{"a", "b", "c"} {
-				if held, _ := leases[h].step(t.Context()); held {
+				if held, _ := leases[h].Step(t.Context()); held {
 					out += h
 				}
 			}
@@ -115,14 +115,76 @@ func TestLease(t *testing.T) {
 		}
 		book.fault("b", "")
 		book.mu.Lock()
-		book.term, book.revision = term{}, 0 // the server's memory is gone
+		book.term, book.revision = Term{}, 0 // the server's memory is gone
 		book.mu.Unlock()
 		expect("a lost bucket", run(2), "a")
-		if err := leases["a"].release(t.Context()); err != nil {
+		if err := leases["a"].Release(t.Context()); err != nil {
 			t.Error(err)
 		}
 		leases["a"].book = bookOf{book, "none"}
 		book.fault("none", "all")
 		expect("given up", run(1), "b")
+	})
+}
+
+// Work runs while the lease is held, in one place at a time: it is begun anew when it
+// returns, ends when the lease is lost, and goes on elsewhere when it is given up.
+func TestRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		book := &memoryBook{lose: map[string]string{}}
+		var mu sync.Mutex
+		working := map[string]bool{}
+		begun := map[string]int{}
+		work := func(name string) func(context.Context) {
+			return func(ctx context.Context) {
+				mu.Lock()
+				for other := range working {
+					t.Errorf("%s begins while %s works", name, other)
+				}
+				working[name] = true
+				begun[name]++
+				first := begun[name] == 1
+				mu.Unlock()
+				if !first || name != "a" { // a returns once by itself
+					<-ctx.Done()
+				}
+				mu.Lock()
+				delete(working, name)
+				mu.Unlock()
+			}
+		}
+		var all sync.WaitGroup
+		stop := map[string]context.CancelFunc{}
+		for _, h := range []string{"a", "b"} {
+			ctx, cancel := context.WithCancel(t.Context())
+			stop[h] = cancel
+			all.Go(func() { New(bookOf{book, h}, h, 5*time.Second).Run(ctx, work(h), func(error) {}) })
+			synctest.Wait() // a comes first
+		}
+		expect := func(what, want string) {
+			t.Helper()
+			synctest.Wait()
+			mu.Lock()
+			defer mu.Unlock()
+			if len(working) != 1 || !working[want] {
+				t.Errorf("%s: %v, want %s to work", what, working, want)
+			}
+		}
+		<-time.After(2 * time.Second)
+		expect("begun anew", "a")
+		if begun["a"] != 2 {
+			t.Errorf("begun %d times, want 2", begun["a"])
+		}
+		book.fault("a", "all")
+		<-time.After(12 * time.Second)
+		expect("the holder has lost the book", "b")
+		book.fault("a", "")
+		<-time.After(10 * time.Second)
+		expect("the first is back", "b")
+		stop["b"]()
+		<-time.After(2 * time.Second)
+		expect("given up", "a")
+		stop["a"]()
+		all.Wait()
 	})
 }
