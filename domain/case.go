@@ -3,6 +3,7 @@ package domain
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"liuhen/domain/calendar"
 	"liuhen/domain/rulebook"
@@ -33,6 +34,15 @@ type link struct {
 	command string
 	receipt Receipt
 	before  *link
+}
+
+// An Overdue is a limit of a case that has passed and that nobody has noted.
+type Overdue struct {
+	Case  CaseID
+	Rule  string
+	Start string        // id of the event that started it
+	Due   calendar.Date // the last day
+	Ends  time.Time     // the moment after which it is late
 }
 
 // Evolve returns the case as it is after one more record; c is nil before the

@@ -16,7 +16,9 @@ func TestNotice(t *testing.T) {
 		last = max(last, n.Year)
 	}
 	year := last + 1
-	days := func(month, day int) string { return time.Date(year, time.Month(month), day, 0, 0, 0, 0, time.UTC).Format(time.DateOnly) }
+	days := func(month, day int) string {
+		return time.Date(year, time.Month(month), day, 0, 0, 0, 0, time.UTC).Format(time.DateOnly)
+	}
 	o.day = time.Date(year, 3, 1, 9, 30, 0, 0, time.UTC)
 	for o.day.Weekday() != time.Monday {
 		o.day = o.day.AddDate(0, 0, 1)

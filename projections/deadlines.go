@@ -314,28 +314,19 @@ func (db *DB) Lights(ctx context.Context, f DeadlinesFilter) (map[Light]int, err
 	return map[Light]int{Red: red, Yellow: yellow, Green: all - red - yellow}, nil
 }
 
-// An Overdue is a limit that has passed and that nobody has noted.
-type Overdue struct {
-	Case  domain.CaseID
-	Rule  string
-	Start string        // id of the event that started it
-	Due   calendar.Date // the last day
-	Ends  time.Time     // the moment after which it is late
-}
-
 // Overdues returns limits that had passed by a moment and that nobody has noted
 // yet: one a case, in the order of the cases, up to limit of them after one.
-func (db *DB) Overdues(ctx context.Context, now time.Time, after Overdue, limit int) ([]Overdue, error) {
+func (db *DB) Overdues(ctx context.Context, now time.Time, after domain.CaseID, limit int) ([]domain.Overdue, error) {
 	rows, err := db.pool.Query(ctx, `
 		select distinct on (case_id) case_id, rule, start_event, due, ends
 		from `+deadlines.schema()+`.clock
 		where to_note and ends <= $1 and case_id > $2
 		order by case_id, ends, number
-		limit $3`, now, string(after.Case), limit)
+		limit $3`, now, string(after), limit)
 	if err != nil {
 		return nil, fmt.Errorf("limits that have passed: %w", err)
 	}
-	all, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (o Overdue, err error) {
+	all, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (o domain.Overdue, err error) {
 		return o, row.Scan((*string)(&o.Case), &o.Rule, &o.Start, (*day)(&o.Due), &o.Ends)
 	})
 	if err != nil {

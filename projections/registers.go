@@ -240,15 +240,9 @@ func (db *DB) facts(ctx context.Context, lookups []rulebook.Lookup, at *int64) (
 	return facts, uint64(position), nil
 }
 
-// A Change is what a record changed in a register, and from which day on.
-type Change struct {
-	rulebook.Lookup
-	Since calendar.Date
-}
-
 // Changes returns what the record at a position changed in registers. It waits
 // for the model to come that far.
-func (db *DB) Changes(ctx context.Context, position uint64) ([]Change, error) {
+func (db *DB) Changes(ctx context.Context, position uint64) ([]rulebook.RegisterChange, error) {
 	if _, err := db.Wait(ctx, registers.Name, position); err != nil {
 		return nil, err
 	}
@@ -285,7 +279,7 @@ func (db *DB) Changes(ctx context.Context, position uint64) ([]Change, error) {
 
 // changed says from which day on a register answers otherwise: where an entry
 // only ends on another day, from the earlier of the two on.
-func changed(gone, known []rulebook.Entry) []Change {
+func changed(gone, known []rulebook.Entry) []rulebook.RegisterChange {
 	since := make(map[rulebook.Lookup]calendar.Date)
 	from := func(e rulebook.Entry, on calendar.Date) {
 		l := rulebook.Lookup{Register: e.Register, Key: e.Key}
@@ -314,11 +308,11 @@ func changed(gone, known []rulebook.Entry) []Change {
 	for _, e := range gone {
 		from(e, e.From)
 	}
-	all := make([]Change, 0, len(since))
+	all := make([]rulebook.RegisterChange, 0, len(since))
 	for l, on := range since {
-		all = append(all, Change{l, on})
+		all = append(all, rulebook.RegisterChange{Lookup: l, Since: on})
 	}
-	slices.SortFunc(all, func(a, b Change) int {
+	slices.SortFunc(all, func(a, b rulebook.RegisterChange) int {
 		return cmp.Or(strings.Compare(a.Register, b.Register), strings.Compare(a.Key, b.Key))
 	})
 	return all
@@ -328,7 +322,7 @@ func changed(gone, known []rulebook.Entry) []Change {
 // judged by what is under its key, in the order of their ids: up to limit of
 // them, after one of them. Under the name of the officers' procedure stand the
 // cases in which an officer took part.
-func (db *DB) Asked(ctx context.Context, c Change, after domain.CaseID, limit int) ([]domain.CaseID, error) {
+func (db *DB) Asked(ctx context.Context, c rulebook.RegisterChange, after domain.CaseID, limit int) ([]domain.CaseID, error) {
 	rows, err := db.pool.Query(ctx, `
 		select case_id
 		from `+registers.schema()+`.asked

@@ -73,7 +73,7 @@ const company, trader = "91350100M000100Y43", "92350100M000100Y41"
 func TestPublicationTask(t *testing.T) {
 	o := newOffice(t)
 	desk := casework.New(book, o.store, nil, casework.Options{})
-	config := func(c *reactions.Config) { c.Reactions = reactions.All(desk, book, time.Now) }
+	config := func(c *reactions.Config) { c.Reactions = publication(desk) }
 	r, stop := o.runner(config)
 
 	enterprise := fields{"name": "某公司", "kind": "entity", "uscc": company}
@@ -94,7 +94,7 @@ func TestPublicationTask(t *testing.T) {
 	o.dealtWith(r, reactions.PublicationTask)
 	stop()
 	// All of it once more, as after a crash that lost every acknowledgement.
-	for _, re := range reactions.All(desk, book, time.Now) {
+	for _, re := range publication(desk) {
 		for _, rec := range everything(t, o.store) {
 			if re.Wants(rec) {
 				_ = re.React(t.Context(), rec) // what it cannot do was set aside
@@ -147,7 +147,7 @@ func TestPublicationTask(t *testing.T) {
 // Which acts it is about follows from the law that is in the program; a change there
 // shows here.
 func TestPublicationTaskConcerns(t *testing.T) {
-	task := reactions.All(nil, book, time.Now)[0]
+	task := publication(nil)[0]
 	var got []string
 	for _, p := range book.Procedures() {
 		for _, a := range p.Acts {
@@ -186,7 +186,7 @@ func TestPublicationTaskParty(t *testing.T) {
 			ID: "e-1", Type: "compulsory-execution.decide-execution", Subject: "c-1", Source: "/agencies/kjj", Recorded: time.Now().Add(-48 * time.Hour),
 			Data: domain.Data{Fields: domain.Fields{"decision_no": "1", "decision_date": "2026-11-20", "party": map[string]any(c.party)}},
 		}}
-		err := reactions.All(desk, book, time.Now)[0].React(t.Context(), rec)
+		err := publication(desk)[0].React(t.Context(), rec)
 		if c.want == "" {
 			if err == nil {
 				t.Errorf("%v: opened %v, want an error", c.party, got)
@@ -211,7 +211,7 @@ func TestDeskDown(t *testing.T) {
 		}
 		return o.desk.Record(ctx, cmd)
 	})
-	r, _ := o.runner(func(c *reactions.Config) { c.Reactions, c.Tries = reactions.All(desk, book, time.Now), 2 })
+	r, _ := o.runner(func(c *reactions.Config) { c.Reactions, c.Tries = publication(desk), 2 })
 	o.record(measure(t, "封-1", fields{"decision_date": "2026-11-20"}))
 	eventually(t, "it stands still", func() bool { return len(r.Status()[0].Standing) == 1 })
 	down.Store(false)
@@ -224,8 +224,20 @@ func TestDeskDown(t *testing.T) {
 	}
 }
 
-type deskFunc func(context.Context, domain.Command) (domain.Receipt, error)
+type recorded struct {
+	reactions.Desk
+	record func(context.Context, domain.Command) (domain.Receipt, error)
+}
 
-func (f deskFunc) Record(ctx context.Context, cmd domain.Command) (domain.Receipt, error) {
-	return f(ctx, cmd)
+func (r recorded) Record(ctx context.Context, cmd domain.Command) (domain.Receipt, error) {
+	return r.record(ctx, cmd)
+}
+
+func deskFunc(record func(context.Context, domain.Command) (domain.Receipt, error)) reactions.Desk {
+	return recorded{record: record}
+}
+
+// publication is the reaction that this file is about.
+func publication(desk reactions.Desk) []reactions.Reaction {
+	return reactions.All(reactions.System{Desk: desk, Book: book, Now: time.Now})[:1]
 }

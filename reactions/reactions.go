@@ -18,6 +18,7 @@ import (
 	"strings"
 	"time"
 
+	"liuhen/casework"
 	"liuhen/domain"
 	"liuhen/domain/rulebook"
 	"liuhen/eventstore"
@@ -25,20 +26,35 @@ import (
 )
 
 // All is the table of contents: every reaction there is.
-func All(desk Desk, book *rulebook.Book, now func() time.Time) []Reaction {
+func All(s System) []Reaction {
 	return []Reaction{
-		publicationTask(desk, book, now),
+		publicationTask(s.Desk, s.Book, s.Now),
+		judgeAgain(s.Desk, s.Book, s.Registers, s.Following),
 	}
 }
 
 // Ticks is the table of contents of what is done from time to time.
-func Ticks() []Tick {
-	return nil // none so far
+func Ticks(s System) []Tick {
+	return []Tick{
+		overdue(s.Desk, s.Board),
+	}
+}
+
+// A System is what reactions act on and ask.
+type System struct {
+	Desk      Desk
+	Book      *rulebook.Book
+	Board     Board
+	Registers Registers
+	Following Following
+	Now       func() time.Time
 }
 
 // A Desk carries out commands; *casework.Desk is one.
 type Desk interface {
 	Record(ctx context.Context, cmd domain.Command) (domain.Receipt, error)
+	RecordAll(ctx context.Context, commands []domain.Command) []casework.Result
+	Case(ctx context.Context, id domain.CaseID) (*domain.Case, error)
 }
 
 // A Reaction is what must happen because something was recorded.

@@ -194,9 +194,10 @@ func (s *system) startReactions(ctx context.Context) error {
 		s.opened("connection of the reactions", func(context.Context) error { conn.Close(); return nil })
 	}
 	var err error
+	all := reactions.System{Desk: s.desk, Book: s.book, Board: s.db, Registers: s.db, Following: s.registers, Now: time.Now}
 	s.reactions, err = reactions.Open(ctx, reactions.Config{
 		NATS: conn, Volume: caseVolume, Store: s.store, Replicas: s.program.config.Replicas, Logger: s.logger,
-		Reactions: reactions.All(s.desk, s.book, time.Now), Ticks: reactions.Ticks(),
+		Reactions: reactions.All(all), Ticks: reactions.Ticks(all),
 	})
 	if err != nil {
 		return err

@@ -82,6 +82,12 @@ type Lookup struct {
 	Key      string `json:"key"`
 }
 
+// A RegisterChange is that a register answers otherwise under a key, from a day on.
+type RegisterChange struct {
+	Lookup
+	Since calendar.Date
+}
+
 // Known is what an act is judged by beside its own case, at one position of the
 // log.
 type Known struct {

@@ -1,0 +1,59 @@
+package reactions
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"liuhen/domain"
+	"liuhen/domain/rulebook"
+)
+
+// noteFindings is the act with which every procedure records findings that come
+// to light later (domain/law/common.yaml).
+const noteFindings = "note-findings"
+
+// A Board knows which limits have passed; *projections.DB is one.
+type Board interface {
+	Overdues(ctx context.Context, now time.Time, after domain.CaseID, limit int) ([]domain.Overdue, error)
+}
+
+// overduePage is how many cases are noted at once.
+const overduePage = 500
+
+// overdue records that a limit has passed without the act that was due, when it
+// happens and not only when the late act comes (行政执法监督条例 第二十三条 asks
+// supervision to see it in time). One record tells all that has run out in a case.
+func overdue(desk Desk, board Board) Tick {
+	const name = "overdue"
+	return Tick{
+		Name:  name,
+		Says:  rulebook.Text{ZH: "期限届满而应有的行为未见记录的，登记问题", EN: "Notes limits that have passed without the act that was due"},
+		Every: time.Minute,
+		Do: func(ctx context.Context, now time.Time) error {
+			var wrong error
+			for after := domain.CaseID(""); ; {
+				page, err := board.Overdues(ctx, now, after, overduePage)
+				if err != nil || len(page) == 0 {
+					return errors.Join(wrong, err)
+				}
+				commands := make([]domain.Command, len(page))
+				for i, o := range page {
+					commands[i] = domain.Command{
+						ID: fmt.Sprintf("%s/%s/%s/%s", name, o.Start, o.Rule, o.Due), Case: o.Case, Act: noteFindings, At: now,
+						Actor: Actor(name), Causation: o.Start, Correlation: o.Start,
+						Fields: map[string]json.RawMessage{"cause": json.RawMessage(`"overdue"`)},
+					}
+				}
+				for i, res := range desk.RecordAll(ctx, commands) {
+					if res.Err != nil && !isFinal(res.Err) { // final: it is noted already, or was done meanwhile
+						wrong = errors.Join(wrong, fmt.Errorf("case %s: %w", page[i].Case, res.Err))
+					}
+				}
+				after = page[len(page)-1].Case
+			}
+		},
+	}
+}
