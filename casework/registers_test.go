@@ -155,7 +155,7 @@ func TestRegisters(t *testing.T) {
 	// A suspension that is recorded with effect from before an act that was
 	// found in order: the act gets a new finding, and the first record stays.
 	note := domain.Command{
-		ID: "note-1", Case: "甲-1", Act: "note-findings", At: time.Now().Add(-time.Millisecond), Actor: domain.Actor{ID: "liuhen", Roles: []string{"system"}},
+		ID: "note-1", Case: "甲-1", Act: "note-findings", At: time.Now().Add(-time.Millisecond), Actor: domain.Actor{ID: "system", Roles: []string{"system"}},
 		Fields: map[string]json.RawMessage{"cause": json.RawMessage(`"registers"`), "changed": json.RawMessage(`"` + suspended.Event + `"`)},
 	}
 	noted, err := desk.Record(t.Context(), note)
@@ -187,7 +187,7 @@ func TestOverdue(t *testing.T) {
 		t.Fatal(err)
 	}
 	note := domain.Command{
-		ID: "note-1", Case: "甲-1", Act: "note-findings", At: time.Now().Add(-time.Millisecond), Actor: domain.Actor{ID: "liuhen", Roles: []string{"system"}},
+		ID: "note-1", Case: "甲-1", Act: "note-findings", At: time.Now().Add(-time.Millisecond), Actor: domain.Actor{ID: "system", Roles: []string{"system"}},
 		Fields: map[string]json.RawMessage{"cause": json.RawMessage(`"overdue"`)},
 	}
 	early := note

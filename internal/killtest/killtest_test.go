@@ -245,7 +245,8 @@ func (s *system) rebuild(t *testing.T) {
 		t.Error("rebuild tells of no model")
 	}
 	for _, m := range report.Models {
-		if m.Differences != 0 || m.Rows == 0 {
+		empty := m.Rows == 0 && m.Model != "registers" // the clients' acts enter nothing
+		if m.Differences != 0 || empty {
 			t.Errorf("read model %s: %d rows, %d differences", m.Model, m.Rows, m.Differences)
 		}
 	}
