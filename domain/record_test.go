@@ -165,7 +165,7 @@ func BenchmarkDecideAndEncode(b *testing.B) {
 	cmd, stamp := s.command(b, 10)
 	b.ReportAllocs()
 	for b.Loop() {
-		e, err := domain.Decide(book, domain.Registers{}, c, cmd, stamp)
+		e, err := decide(c, cmd, stamp)
 		if err != nil {
 			b.Fatal(err)
 		}

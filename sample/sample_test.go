@@ -1,7 +1,9 @@
 package sample
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -51,7 +53,11 @@ func play(t *testing.T, book *rulebook.Book, roster domain.Roster, now time.Time
 	t.Helper()
 	cases := map[domain.CaseID]*domain.Case{}
 	for i, cmd := range commands {
-		event, err := domain.Decide(book, domain.Registers{Roster: roster}, cases[cmd.Case], cmd, domain.Stamp{Event: fmt.Sprintf("e%d", i+1), Salt: "s", Now: now})
+		reg, stamp := domain.Registers{Roster: roster, Facts: rulebook.Facts{}}, domain.Stamp{Event: fmt.Sprintf("e%d", i+1), Salt: "s", Now: now}
+		event, err := domain.Decide(book, reg, cases[cmd.Case], cmd, stamp)
+		for ask := (*domain.Unanswered)(nil); errors.As(err, &ask); event, err = domain.Decide(book, reg, cases[cmd.Case], cmd, stamp) {
+			answer(reg.Facts, cases, ask.Lookups)
+		}
 		if err != nil {
 			t.Fatalf("%s %s: %v", cmd.Case, cmd.Act, err)
 		}
@@ -71,6 +77,21 @@ func play(t *testing.T, book *rulebook.Book, roster domain.Roster, now time.Time
 		}
 	}
 	return cases
+}
+
+// answer looks up what the cases so far have entered.
+func answer(facts rulebook.Facts, cases map[domain.CaseID]*domain.Case, lookups []rulebook.Lookup) {
+	for _, l := range lookups {
+		facts[l] = nil
+		for _, c := range cases {
+			for _, e := range c.Procedure.Entries(c.History) {
+				if e.Register == l.Register && e.Key == l.Key {
+					facts[l] = append(facts[l], e)
+				}
+			}
+		}
+		slices.SortFunc(facts[l], rulebook.Entry.Compare)
+	}
 }
 
 // show checks that there is something to look at in every list.

@@ -353,8 +353,9 @@ func (x *explaining) shape(r *Rule) []string {
 	withs := func(binds []binding) {
 		for _, b := range binds {
 			if b.lookup != nil {
-				add("其中 %s 指登记册「%s」中 %s 名下的记录", "where %s is what the register %[4]s has under %[3]s",
-					b.name, b.lookup.register.Title.In("zh"), strings.Join(strings.Fields(b.lookup.key.text), " "), quoted(b.lookup.register.Title))
+				title := b.lookup.register.Title
+				add("其中 %s 指登记册%s中 %s 名下的记录", "where %s is what the register %s has under %s",
+					b.name, x.say("「"+title.ZH+"」", quoted(title)), strings.Join(strings.Fields(b.lookup.key.text), " "))
 				continue
 			}
 			which := x.say("最近一次", "the last ")

@@ -6,12 +6,15 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"liuhen/domain/calendar"
 )
 
 // No rule of the national law may fail to be judged, whatever acts a case has
 // in whatever order, with or without any of the fields that may be left out.
 func TestNationalRulesNeverFail(t *testing.T) {
-	for _, p := range national(t).Procedures() {
+	book := national(t)
+	for _, p := range book.Procedures() {
 		if len(p.Acts) == 0 {
 			continue
 		}
@@ -36,7 +39,13 @@ func TestNationalRulesNeverFail(t *testing.T) {
 							s.Corrects = h.Steps[k].Event
 						}
 					}
-					for _, f := range p.Judge(h, s, Known{}) {
+					facts := Facts{}
+					for asked := p.Lookups(h, s, Known{Facts: facts}); len(asked) > 0; asked = p.Lookups(h, s, Known{Facts: facts}) {
+						for _, l := range asked {
+							facts[l] = l.any(t, book.registers)
+						}
+					}
+					for _, f := range p.Judge(h, s, Known{Facts: facts}) {
 						if f.Failed {
 							t.Fatalf("rule %s on %s %v: %s", f.Rule, s.Act, s.Fields, f.Detail.EN)
 						}
@@ -48,9 +57,37 @@ func TestNationalRulesNeverFail(t *testing.T) {
 				}
 				p.Deadlines(h, nil)
 				p.Next(h, on(28), "", nil)
+				p.Entries(h)
 			})
 		})
 	}
+}
+
+// any draws what stands in a register under a key: nothing, or entries of this
+// case and of others with days and texts as acts enter them.
+func (l Lookup) any(t *rapid.T, registers []*Register) []Entry {
+	entries := make([]Entry, rapid.IntRange(0, 2).Draw(t, l.Register))
+	for i := range entries {
+		e := &entries[i]
+		*e = Entry{Register: l.Register, Key: l.Key, Agency: "A", Event: fmt.Sprint("entry-", i), Says: map[string]string{}}
+		e.Case = rapid.SampledFrom([]string{"C", "D"}).Draw(t, "of case")
+		e.From = calendar.DateOf(on(1)).AddDays(rapid.IntRange(0, 400).Draw(t, "from"))
+		if rapid.Bool().Draw(t, "ended") {
+			e.Until = e.From.AddDays(rapid.IntRange(0, 40).Draw(t, "until"))
+		}
+		for _, reg := range registers {
+			if reg.Name != l.Register {
+				continue
+			}
+			for _, f := range reg.Says {
+				e.Says[f.Name] = rapid.SampledFrom([]string{"", "version", "owned", "registered", "review", "revoked", "yes"}).Draw(t, f.Name)
+			}
+		}
+		if l.Register == "officer-presence" { // always times
+			e.Says["began"], e.Says["ended"] = "2025-03-01T01:00:00Z", "2025-03-01T02:00:00Z"
+		}
+	}
+	return entries
 }
 
 // any draws a value of the field: any code, any yes or no, records with or
