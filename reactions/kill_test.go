@@ -49,7 +49,7 @@ func runChild(url string) error {
 	go func() { _ = store.Run(context.Background()) }()
 	r, err := reactions.Open(context.Background(), reactions.Config{
 		NATS: conn, Volume: volume, Store: store, LeaseTime: 2 * time.Second, Logger: logger,
-		Reactions: []reactions.Reaction{echo(casework.New(book, store, nil, casework.Options{}))},
+		Reactions: []reactions.Reaction{echo(casework.New(book, store, nil, casework.Options{Facts: empty}))},
 	})
 	if err != nil {
 		return err
@@ -82,7 +82,7 @@ func TestKilled(t *testing.T) {
 	}
 	t.Cleanup(conn.Close)
 	store := eventstoretest.Run(t, eventstore.Config{NATS: conn, Volume: volume})
-	o := &office{t: t, conn: conn, store: store, desk: casework.New(book, store, nil, casework.Options{})}
+	o := &office{t: t, conn: conn, store: store, desk: casework.New(book, store, nil, casework.Options{Facts: empty})}
 
 	notes := 0
 	write := func(rounds int) {
@@ -128,7 +128,7 @@ func TestKilled(t *testing.T) {
 		_ = cmd.Wait() // killed
 	}
 	r, _ := o.runner(func(c *reactions.Config) {
-		c.Reactions = []reactions.Reaction{echo(casework.New(book, store, nil, casework.Options{}))}
+		c.Reactions = []reactions.Reaction{echo(casework.New(book, store, nil, casework.Options{Facts: empty}))}
 	})
 	o.dealtWith(r, "echo")
 	checkEchoes(t, everything(t, store), cases, notes)

@@ -72,7 +72,7 @@ const company, trader = "91350100M000100Y43", "92350100M000100Y41"
 // opens a publication file: once, from what the record says, with its cause.
 func TestPublicationTask(t *testing.T) {
 	o := newOffice(t)
-	desk := casework.New(book, o.store, nil, casework.Options{})
+	desk := casework.New(book, o.store, nil, casework.Options{Facts: empty})
 	config := func(c *reactions.Config) { c.Reactions = publication(desk) }
 	r, stop := o.runner(config)
 
