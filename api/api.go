@@ -12,6 +12,7 @@ import (
 	"iter"
 	"log/slog"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -52,6 +53,9 @@ type Reads interface {
 	EachTimeline(ctx context.Context, f projections.TimelineFilter, header func(position uint64) error) iter.Seq2[projections.TimelineItem, error]
 	Ledger(ctx context.Context, f projections.LedgerFilter, p projections.Page) (projections.List[projections.LedgerEntry], error)
 	EachLedger(ctx context.Context, f projections.LedgerFilter, header func(position uint64) error) iter.Seq2[projections.LedgerEntry, error]
+	EachCase(ctx context.Context, agencies []string, header func(position uint64) error) iter.Seq2[[]domain.Recorded, error]
+	RecordsOf(ctx context.Context, procedure string) ([]domain.Recorded, uint64, error)
+	FactsThen(ctx context.Context, asked []domain.Asked) (domain.FactsThen, error)
 	CountLedger(ctx context.Context, f projections.LedgerFilter, most int) (int, error)
 	Deadlines(ctx context.Context, f projections.DeadlinesFilter, p projections.Page) (projections.List[projections.DeadlineItem], error)
 	EachDeadline(ctx context.Context, f projections.DeadlinesFilter, header func(position uint64) error) iter.Seq2[projections.DeadlineItem, error]
@@ -108,6 +112,9 @@ type Config struct {
 	// Rebuild fills read models anew and tells how far it is; see
 	// projections.Rebuild.
 	Rebuild func(ctx context.Context, models []string, progress func(projections.Progress)) (projections.Report, error)
+	// Draft is the law with other files of an agency's own, by name: added to
+	// those that the program runs on, or alone. It fails with rulebook.Errors.
+	Draft func(files map[string]string, alone bool) (*rulebook.Book, error)
 	// Health is asked by /readyz and /metrics; it must answer at once.
 	Health func(ctx context.Context) Health
 
@@ -120,6 +127,7 @@ type Config struct {
 // server is the package at work. Its fields do not change.
 type server struct {
 	Config
+	trying  sync.Mutex // held while a draft of the law is tried
 	api     huma.API
 	metrics *metrics
 	openapi []byte

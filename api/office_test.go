@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -13,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -38,6 +40,8 @@ var now = time.Date(2026, 11, 24, 10, 0, 0, 0, shanghai)
 type office struct {
 	t       testing.TB
 	server  *eventstore.Server
+	store   *eventstore.Store
+	book    *rulebook.Book
 	pool    *pgxpool.Pool
 	handler http.Handler
 	desk    *switchDesk
@@ -109,14 +113,32 @@ func (d *switchDesk) RecordAll(ctx context.Context, commands []domain.Command) [
 // of first.
 func open(t testing.TB, change ...func(*office, *Config)) *office {
 	t.Helper()
-	book, err := rulebook.Load(os.DirFS("testdata/law"))
+	return openUnder(t, os.DirFS("testdata/law"), nil, change...)
+}
+
+// openUnder opens an office under some law, with files of the agency's own.
+func openUnder(t testing.TB, national fs.FS, own map[string]string, change ...func(*office, *Config)) *office {
+	t.Helper()
+	draft := func(files map[string]string, alone bool) (*rulebook.Book, error) {
+		all := fstest.MapFS{}
+		if !alone {
+			for name, text := range own {
+				all[name] = &fstest.MapFile{Data: []byte(text)}
+			}
+		}
+		for name, text := range files {
+			all[name] = &fstest.MapFile{Data: []byte(text)}
+		}
+		return rulebook.Load(national, all)
+	}
+	book, err := draft(nil, false)
 	if err != nil {
 		t.Fatal(err)
 	}
 	pool := pgtest.New(t)
 	server := eventstoretest.Server(t)
 	store := eventstoretest.Run(t, eventstore.Config{Server: server, Volume: "CASES"})
-	o := &office{t: t, server: server, pool: pool, log: &logBuffer{}, trail: &memory{}}
+	o := &office{t: t, server: server, store: store, book: book, pool: pool, log: &logBuffer{}, trail: &memory{}}
 	logger := slog.New(slog.NewTextHandler(o.log, nil))
 
 	if o.db, err = projections.Open(t.Context(), pool, book); err != nil {
@@ -139,13 +161,14 @@ func open(t testing.TB, change ...func(*office, *Config)) *office {
 	t.Cleanup(func() { stop(); wait.Wait() })
 
 	clock := func() time.Time { return now }
-	o.desk = &switchDesk{Desk: casework.New(book, store, o.db, casework.Options{Now: clock})}
+	o.desk = &switchDesk{Desk: casework.New(book, store, o.db, casework.Options{Now: clock, Facts: o.db.Facts})}
 	o.health = Health{Ready: true, Writer: true}
 	config := Config{
 		Desk: o.desk, Record: store, Reads: o.db, Book: book, Policies: policies, Tokens: o.tokens, Trail: NewTrail(o.trail.append),
 		Rebuild: func(ctx context.Context, models []string, progress func(projections.Progress)) (projections.Report, error) {
 			return projections.Rebuild(ctx, o.db, store, models, progress)
 		},
+		Draft: draft,
 		Health: func(context.Context) Health {
 			h := o.health
 			h.Models = o.db.Status()
@@ -296,6 +319,16 @@ func (o *office) recorded(token, id string, body map[string]any) domain.Receipt 
 	o.post(token, "/v1/cases/"+id+"/acts", body).is(http.StatusCreated).into(&r)
 	o.settled(r)
 	return r
+}
+
+// stored is how many records there are.
+func (o *office) stored() eventstore.Position {
+	o.t.Helper()
+	last, err := o.store.Last(o.t.Context())
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	return last
 }
 
 // settled waits until every read model holds a record.

@@ -48,10 +48,7 @@ func (s *server) rebuild(ctx context.Context, in *rebuildInput) (*huma.StreamRes
 		return nil, p
 	}
 	return &huma.StreamResponse{Body: func(hc huma.Context) {
-		_, w := humago.Unwrap(hc)
-		w.Header().Set("Content-Type", "application/x-ndjson")
-		lines := &lineWriter{w: w, rest: http.NewResponseController(w)}
-		lines.patient()
+		lines := newLines(hc)
 		report, err := s.Rebuild(ctx, models, func(p projections.Progress) { lines.write(rebuildLine{Progress: &p}) })
 		switch {
 		case errors.Is(err, projections.ErrRebuilding):
@@ -130,6 +127,16 @@ type lineWriter struct {
 	rest *http.ResponseController
 }
 
+// newLines begins an answer of lines. It takes the time limit off the answer,
+// for it may take long.
+func newLines(hc huma.Context) *lineWriter {
+	_, w := humago.Unwrap(hc)
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	l := &lineWriter{w: w, rest: http.NewResponseController(w)}
+	_ = l.rest.SetWriteDeadline(time.Time{})
+	return l
+}
+
 func (l *lineWriter) write(v any) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -139,6 +146,3 @@ func (l *lineWriter) write(v any) {
 		_ = l.rest.Flush() // what cannot flush sends when it ends
 	}
 }
-
-// patient takes the time limit off the answer, for it may take long.
-func (l *lineWriter) patient() { _ = l.rest.SetWriteDeadline(time.Time{}) }

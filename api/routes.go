@@ -18,6 +18,7 @@ const (
 	maxAct    = 2 << 20  // bytes of the body of an act
 	maxSmall  = 64 << 10 // of other bodies
 	maxImport = 32 << 20 // of an import
+	maxLaw    = 8 << 20  // of a draft of the law
 )
 
 // routes is the table of contents: every route there is.
@@ -44,8 +45,9 @@ func (s *server) routes(mux *http.ServeMux) {
 	add(s, "GET /v1/procedures/{name}", "read-procedure", law, "A procedure: stages, acts with their fields, rules", s.procedure)
 	add(s, "GET /v1/procedures/{name}/schemas", "read-schemas", law, "What the fields of each act may hold, as JSON Schemas", s.schemas)
 	add(s, "GET /v1/procedures/{name}/flow", "draw-procedure", law, "The flow chart of a procedure", s.flow, drawing)
+	add(s, "POST /v1/law/dry-run", "dry-run-law", law, "Try a draft of an agency's law on the recorded cases: what would differ", s.dryRun, body(maxLaw), streamed[dryRunLine])
 
-	add(s, "POST /v1/rebuilds", "rebuild", running, "Fill read models anew and compare", s.rebuild, body(maxSmall), streamed)
+	add(s, "POST /v1/rebuilds", "rebuild", running, "Fill read models anew and compare", s.rebuild, body(maxSmall), streamed[rebuildLine])
 	add(s, "GET /v1/reactions", "list-reactions", running, "What happens because of what was recorded: how far each reaction has come", s.listReactions)
 	add(s, "GET /v1/reactions/set-aside", "list-set-aside", running, "Records that a reaction could not react to and that wait for a person", s.setAside)
 	add(s, "POST /v1/reactions/set-aside/{id}/retry", "retry-set-aside", running, "Let a reaction try a record again", s.retry, body(maxSmall))
@@ -157,9 +159,10 @@ func verbatim(_ *server, op *huma.Operation) {
 }
 
 // streamed documents a stream of lines.
-func streamed(s *server, op *huma.Operation) {
+func streamed[L any](s *server, op *huma.Operation) {
+	var line L
 	op.Responses["200"] = &huma.Response{
 		Description: "One JSON object a line: progress, and last a report or a problem",
-		Content:     map[string]*huma.MediaType{"application/x-ndjson": {Schema: s.schema(rebuildLine{})}},
+		Content:     map[string]*huma.MediaType{"application/x-ndjson": {Schema: s.schema(line)}},
 	}
 }

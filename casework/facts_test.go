@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"maps"
+	"strings"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -141,8 +143,24 @@ func TestFacts(t *testing.T) {
 
 	// What is in a record gives the same findings again: the registers are read
 	// as they were at the position that it names.
-	p, _ := law.Procedure("visit")
-	again := 0
+	then := domain.Then{Facts: func(asked []domain.Asked) (domain.FactsThen, error) { return db.FactsThen(t.Context(), asked) }}
+	atTheEnd := domain.Then{Facts: func(asked []domain.Asked) (domain.FactsThen, error) {
+		facts := domain.FactsThen{}
+		for _, a := range asked {
+			later, err := db.FactsAt(t.Context(), []rulebook.Lookup{a.Lookup}, uint64(end))
+			if err != nil {
+				return nil, err
+			}
+			facts[a] = later[a.Lookup]
+		}
+		return facts, nil
+	}}
+	again, otherwise := 0, 0
+	draft, err := rulebook.Load(fstest.MapFS{"visit.yaml": {Data: []byte(strings.ReplaceAll(visits, "v.case == case.id", "v.case != 'K-0'"))}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	trial, facts := domain.NewTrial(law, draft, nil), domain.FactsThen{}
 	for stored, err := range store.Follow(t.Context(), 0) {
 		if err != nil {
 			t.Fatal(err)
@@ -151,19 +169,44 @@ func TestFacts(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		h := p.NewHistory(string(r.Subject), r.Agency())
-		facts, err := db.FactsAt(t.Context(), r.Data.Registers.Asked, r.Data.Registers.At)
+		one := []domain.Recorded{r}
+		if ds, err := domain.JudgeAgain(law, then, one); err != nil || len(ds) > 0 {
+			t.Errorf("position %d judged again: %+v %v", r.Position, ds, err)
+		}
+		if ds, err := domain.JudgeAgain(law, domain.Then{}, one); err != nil || len(ds) > 0 {
+			t.Errorf("position %d judged again without registers, which it looks at: %+v %v", r.Position, ds, err)
+		}
+		ds, err := domain.JudgeAgain(law, atTheEnd, one)
 		if err != nil {
 			t.Fatal(err)
 		}
-		found := p.Judge(h, r.Step(), rulebook.Known{Facts: facts})
-		if fmt.Sprint(found) != fmt.Sprint(r.Data.Findings) {
-			t.Errorf("position %d judged again: %+v, recorded %+v", r.Position, found, r.Data.Findings)
+		again, otherwise = again+len(r.Data.Findings), otherwise+len(ds)
+
+		ask, err := trial.Asks(one, facts)
+		if err != nil || len(ask) != 2 {
+			t.Fatalf("a trial of position %d asks %v %v, want one question by each law", r.Position, ask, err)
 		}
-		again += len(found)
+		answers, err := db.FactsThen(t.Context(), ask)
+		if err != nil {
+			t.Fatal(err)
+		}
+		maps.Copy(facts, answers)
+		if ask, err = trial.Asks(one, facts); err != nil || len(ask) != 0 {
+			t.Errorf("answered, it asks %v %v", ask, err)
+		}
+		if err := trial.Case(one, facts); err != nil {
+			t.Fatal(err)
+		}
 		if stored.Position == end {
 			break
 		}
+	}
+	if otherwise != 21 {
+		t.Errorf("by the registers as they are in the end %d visits to 甲 are judged otherwise, want all 21: the list of others is longer", otherwise)
+	}
+	// A draft that minds the first visit only says the same of all later ones.
+	if r := trial.Report(); r.Acts != int(end) || r.Changed != 0 {
+		t.Errorf("the trial: %+v", r)
 	}
 	if again != 20 {
 		t.Errorf("%d findings again, want 20", again)

@@ -70,6 +70,19 @@ func TestCalendars(t *testing.T) {
 	if cal.IsWorkday(day.AddDays(1)) {
 		t.Error("the correction that was confirmed is not in the calendar")
 	}
+	at := domain.CalendarAt(base, all)
+	for _, want := range []struct {
+		position   uint64
+		known, off bool
+	}{{4, true, false}, {2, true, true}, {1, false, false}, {3, true, true}, {100, true, false}} {
+		cal, err := at("A", want.position)
+		if err != nil || cal.Known(2032) != want.known || !cal.IsWorkday(day) != want.off {
+			t.Errorf("at %d: %v, the year is known %t, the day is off %t; want %+v", want.position, err, cal.Known(2032), !cal.IsWorkday(day), want)
+		}
+	}
+	if _, err := domain.CalendarAt(base, all[1:])("A", 4); err == nil {
+		t.Error("a calendar with a record missing: no error")
+	}
 	var none *domain.Calendars
 	if cal, at := none.For("A"); cal != nil || at != 0 {
 		t.Error("no calendars give one")

@@ -188,11 +188,18 @@ func (c *Case) weigh(cmd Command, event Event) error {
 		}
 	}
 	for _, f := range event.Data.Findings {
-		if f.Verdict == rulebook.Refuse && effect || f.Rule == rulebook.RuleBy {
+		if refuses(f, effect) {
 			return &Refusal{Case: c.ID, Act: cmd.Act, Findings: event.Data.Findings}
 		}
 	}
 	return nil
+}
+
+// refuses reports whether a finding stands in the way of an act: one with a
+// legal effect where the rule asks for that, and any that the actor may not
+// record.
+func refuses(f rulebook.Finding, effect bool) bool {
+	return f.Verdict == rulebook.Refuse && effect || f.Rule == rulebook.RuleBy
 }
 
 // role is the role of the law in which the actor records the act.

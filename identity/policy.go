@@ -34,6 +34,7 @@ const (
 	ReadStats       Action = "read-stats"
 	ReadAccessTrail Action = "read-access-trail"
 	ReadLaw         Action = "read-law"
+	TryLaw          Action = "try-law"
 	Import          Action = "import"
 	Rebuild         Action = "rebuild"
 	ManageTokens    Action = "manage-tokens"

@@ -62,6 +62,10 @@ func TestAllow(t *testing.T) {
 		{"an administrator sees what was set aside", actor(Administrator), ReadReactions, TheSystem(), "", true, "administrator-sees-reactions"},
 		{"an administrator retries", actor(Administrator), ManageReactions, TheSystem(), "", true, "administrator-manages-reactions"},
 		{"an officer does not see it", actor(Officer, here), ReadReactions, TheSystem(), "", false, ""},
+		{"a supervisor tries a draft of the law", actor(Supervisor, here, there), TryLaw, OfficeOf(there), "", true, "watchers-try-a-draft"},
+		{"an inspector of elsewhere tries none", actor(Inspector, there), TryLaw, OfficeOf(here), "", false, "watchers-try-a-draft"},
+		{"an administrator tries a draft of the law", actor(Administrator, Everywhere), TryLaw, OfficeOf(Everywhere), "", true, "administrator-tries-a-draft"},
+		{"a head tries none", actor(Head, here), TryLaw, OfficeOf(here), "", false, ""},
 		{"anybody reads the law", actor(Public), ReadLaw, TheSystem(), "", true, "law-is-public"},
 		{"anybody reads nothing else", actor(Public), ReadStats, OfficeOf(here), "", false, ""},
 		{"a role that there is not", actor("king", Everywhere), ReadCase, CaseOf("C-1", here, ""), "x", false, ""},
@@ -84,8 +88,8 @@ func TestAllow(t *testing.T) {
 // Every action is known to every role, and whatever is asked there is a reason.
 func TestEveryRoleGetsAReason(t *testing.T) {
 	ps := policies(t)
-	if len(ps.actions) != 14 {
-		t.Errorf("the schema has %d actions, package identity names 14", len(ps.actions))
+	if len(ps.actions) != 15 {
+		t.Errorf("the schema has %d actions, package identity names 15", len(ps.actions))
 	}
 	for action := range ps.actions {
 		for _, role := range Roles() {

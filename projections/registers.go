@@ -240,6 +240,57 @@ func (db *DB) facts(ctx context.Context, lookups []rulebook.Lookup, at *int64) (
 	return facts, uint64(position), nil
 }
 
+// FactsThen answers what was asked of registers at positions of the log, all of
+// it by one question.
+func (db *DB) FactsThen(ctx context.Context, asked []domain.Asked) (domain.FactsThen, error) {
+	facts := make(domain.FactsThen, len(asked))
+	if len(asked) == 0 {
+		return facts, nil
+	}
+	var last uint64
+	var names, keys []string
+	var positions []int64
+	for _, a := range asked {
+		last = max(last, a.At)
+		names, keys, positions = append(names, a.Register), append(keys, a.Key), append(positions, int64(a.At))
+		facts[a] = nil
+	}
+	if _, err := db.Wait(ctx, registers.Name, last); err != nil {
+		return nil, err
+	}
+	rows, err := db.pool.Query(ctx, `
+		select a.position, e.register, e.key, e.valid_from, e.valid_to, e.case_id, e.agency, e.event, e.act, e.says
+		from (
+			select distinct register, key, position
+			from unnest($1::text[], $2::text[], $3::bigint[]) a(register, key, position)
+		) a
+		join `+registers.schema()+`.entry e using (register, key)
+		where e.known_at <= a.position and (e.gone_at is null or e.gone_at > a.position)`, names, keys, positions)
+	if err != nil {
+		return nil, fmt.Errorf("look up registers of the past: %w", err)
+	}
+	var position int64
+	var e rulebook.Entry
+	var says []byte
+	_, err = pgx.ForEachRow(rows, []any{&position, &e.Register, &e.Key, (*day)(&e.From), (*day)(&e.Until), &e.Case, &e.Agency, &e.Event, &e.Act, &says}, func() error {
+		one := e
+		one.Says = nil
+		if err := json.Unmarshal(says, &one.Says); err != nil {
+			return err
+		}
+		at := domain.Asked{Lookup: rulebook.Lookup{Register: e.Register, Key: e.Key}, At: uint64(position)}
+		facts[at] = append(facts[at], one)
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("look up registers of the past: %w", err)
+	}
+	for _, entries := range facts {
+		slices.SortFunc(entries, rulebook.Entry.Compare)
+	}
+	return facts, nil
+}
+
 // Changes returns what the record at a position changed in registers. It waits
 // for the model to come that far.
 func (db *DB) Changes(ctx context.Context, position uint64) ([]rulebook.RegisterChange, error) {

@@ -189,6 +189,88 @@ func (db *DB) load(ctx context.Context, schema string, ids []domain.CaseID, befo
 	return l, err
 }
 
+// recordsRead is how many records EachCase asks for at once.
+const recordsRead = 1000
+
+// EachCase returns all records of each case of some agencies, or of all where
+// none is named, case by case, as they were at one position, which header gets
+// before the first; it may be nil. Records are read a page at a time, by one
+// statement each, and nothing is held in the database between them: memory is a
+// page and the one case that is handed out.
+func (db *DB) EachCase(ctx context.Context, agencies []string, header func(position uint64) error) iter.Seq2[[]domain.Recorded, error] {
+	return db.eachCase(ctx, agencies, header, recordsRead)
+}
+
+func (db *DB) eachCase(ctx context.Context, agencies []string, header func(position uint64) error, limit int) iter.Seq2[[]domain.Recorded, error] {
+	return func(yield func([]domain.Recorded, error) bool) {
+		fail := func(err error) { yield(nil, fmt.Errorf("read every case: %w", err)) }
+		at, err := readPosition(ctx, db.pool, timeline.schema())
+		if err == nil && header != nil {
+			err = header(at)
+		}
+		if err != nil {
+			fail(err)
+			return
+		}
+		var one []domain.Recorded // of the case that is being read
+		for {
+			var last domain.Recorded
+			if n := len(one); n > 0 {
+				last = one[n-1]
+			}
+			page, err := db.recordsByCase(ctx, agencies, last, at, limit)
+			if err != nil {
+				fail(err)
+				return
+			}
+			for _, r := range page {
+				if len(one) > 0 && one[0].Subject != r.Subject {
+					if !yield(one, nil) {
+						return
+					}
+					one = nil
+				}
+				one = append(one, r)
+			}
+			if len(page) < limit {
+				break
+			}
+		}
+		if len(one) > 0 {
+			yield(one, nil)
+		}
+	}
+}
+
+// recordsByCase reads the records that follow one in the order of cases.
+func (db *DB) recordsByCase(ctx context.Context, agencies []string, after domain.Recorded, through uint64, limit int) ([]domain.Recorded, error) {
+	var q where
+	q.add("(r.case_id, r.position) > (?, ?)", string(after.Subject), int64(after.Position))
+	q.add("r.position <= ?", int64(through))
+	q.oneOf("r.agency", agencies)
+	rows, err := db.pool.Query(ctx, `
+		select r.position, r.stored_at, r.data
+		from `+timeline.schema()+`.record r`+q.sql()+`
+		order by r.case_id, r.position
+		limit `+strconv.Itoa(limit), q.args...)
+	if err != nil {
+		return nil, err
+	}
+	page := make([]domain.Recorded, 0, limit)
+	err = forEach(rows, func() error {
+		var position int64
+		var stored time.Time
+		var data []byte
+		if err := rows.Scan(&position, &stored, &data); err != nil {
+			return err
+		}
+		r, err := domain.Read(uint64(position), stored, data)
+		page = append(page, r)
+		return err
+	})
+	return page, err
+}
+
 // A TimelineFilter narrows a timeline; what is empty asks for nothing.
 type TimelineFilter struct {
 	Case      domain.CaseID

@@ -2,6 +2,7 @@ package projections
 
 import (
 	"bytes"
+	"errors"
 	"strings"
 	"testing"
 
@@ -131,5 +132,88 @@ func TestLoadOfNothingHasPosition(t *testing.T) {
 	cases, through, err := db.Load(t.Context(), []domain.CaseID{"K-9"})
 	if err != nil || len(cases) != 0 || through != 5 {
 		t.Errorf("load of an unknown case: %v through %d, %v; want none through 5", cases, through, err)
+	}
+}
+
+// TestEachCase reads every case whole, wherever a page ends, as it was when the
+// reading began.
+func TestEachCase(t *testing.T) {
+	o, db := started(t)
+	want := map[domain.CaseID]int{}
+	for round := range 4 {
+		for i, id := range []domain.CaseID{"K-3", "K-1", "甲-1", "K-2", "K-10"} {
+			switch {
+			case round == 0:
+				o.act(id, "file-case", fields{"party": map[string]any{"name": "某公司"}}, func(c *domain.Command) {
+					if c.Agency = "kjj"; i == 1 {
+						c.Agency = "fgw"
+					}
+				})
+			case i >= round: // one has four records, one three …
+				o.act(id, "inspect", nil)
+			default:
+				continue
+			}
+			want[id]++
+		}
+	}
+	o.settle(db)
+	records, _, _ := o.tape.look()
+	through := uint64(len(records))
+	for _, limit := range []int{1, 2, 3, 5, 1000} {
+		for _, agencies := range [][]string{nil, {"kjj"}, {"fgw", "kjj"}, {"elsewhere"}} {
+			seen := map[domain.CaseID]int{}
+			var at uint64
+			for of, err := range db.eachCase(t.Context(), agencies, func(p uint64) error { at = p; return nil }, limit) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				if seen[of[0].Subject] > 0 {
+					t.Errorf("pages of %d: case %s comes twice", limit, of[0].Subject)
+				}
+				for i, r := range of {
+					if r.Subject != of[0].Subject || r.Revision != i+1 || r.Position > through {
+						t.Errorf("pages of %d: record %d of case %s is %d of %s at %d", limit, i+1, of[0].Subject, r.Revision, r.Subject, r.Position)
+					}
+				}
+				seen[of[0].Subject] = len(of)
+			}
+			for id, n := range want {
+				asked := agencies == nil || len(agencies) == 2 || agencies[0] == "kjj" && id != "K-1"
+				if asked && seen[id] != n || !asked && seen[id] != 0 {
+					t.Errorf("pages of %d, agencies %v: case %s has %d records, want %d", limit, agencies, id, seen[id], n)
+				}
+			}
+			if at < through {
+				t.Errorf("pages of %d: position %d, want %d", limit, at, through)
+			}
+		}
+	}
+
+	// What is recorded meanwhile belongs to a later reading.
+	first, n := true, 0
+	for of, err := range db.eachCase(t.Context(), nil, nil, 2) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if first {
+			first = false
+			o.act("甲-1", "inspect", nil)
+			o.file("甲-2", "某公司")
+			o.settle(db)
+		}
+		n += len(of)
+	}
+	if uint64(n) != through {
+		t.Errorf("%d records were read, want the %d that there were", n, through)
+	}
+	for range db.EachCase(t.Context(), nil, nil) {
+		break // the reader wants no more
+	}
+	stopped := func(uint64) error { return errTest }
+	for of, err := range db.EachCase(t.Context(), nil, stopped) {
+		if of != nil || !errors.Is(err, errTest) {
+			t.Errorf("a header that fails: %v %v", of, err)
+		}
 	}
 }

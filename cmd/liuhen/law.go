@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"slices"
 	"strings"
+	"testing/fstest"
 
 	"github.com/spf13/cobra"
 
@@ -19,30 +21,56 @@ func lawCommand(p *program) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "law",
 		Short: "查看和检验程序、规则、期限 · Read and check procedures, rules and limits",
-		Long: `查看和检验程序、规则、期限。不需要运行中的系统。
-Read and check the law as the program has it. No running system is needed. With
---law DIR an agency's own files are read as well.`,
+		Long: `查看和检验程序、规则、期限。除 dry-run 外，不需要运行中的系统。
+Read and check the law as the program has it. No running system is needed, but for
+dry-run. With --law DIR an agency's own files are read as well.`,
 		Example: `  liuhen law show
   liuhen law show penalty-ordinary --lang en | less
   liuhen law test
+  liuhen law dry-run ours.yaml
   liuhen law date 2022-09-28 "7 working days"`,
 		Args: cobra.ArbitraryArgs,
 		RunE: group,
 	}
-	c.AddCommand(lawShowCommand(p), lawCheckCommand(p), lawTestCommand(p), lawCoverageCommand(p), lawFlowCommand(p), lawDiffCommand(p), lawPrintCommand(p), lawDutiesCommand(p), lawDateCommand(p))
+	c.AddCommand(lawShowCommand(p), lawCheckCommand(p), lawTestCommand(p), lawCoverageCommand(p), lawFlowCommand(p), lawDiffCommand(p), lawPrintCommand(p), lawDutiesCommand(p), lawDateCommand(p), lawDryRunCommand(p))
 	return c
 }
 
 // book loads the law: the program's own and, where there is one, an agency's.
 func (p *program) book() (*rulebook.Book, error) {
-	files := []fs.FS{law.Files}
-	if p.config.Law != "" {
-		if info, err := os.Stat(p.config.Law); err != nil || !info.IsDir() {
-			return nil, usagef("law is %s: want a folder with law files", p.config.Law)
-		}
-		files = append(files, os.DirFS(p.config.Law))
+	own, err := p.ownLaw()
+	if err != nil {
+		return nil, err
 	}
-	return rulebook.Load(files...)
+	return rulebook.Load(law.Files, own)
+}
+
+// ownLaw reads an agency's own files into memory; none where there is no
+// folder of them.
+func (p *program) ownLaw() (fstest.MapFS, error) {
+	own := fstest.MapFS{} // the standard library's file system in memory
+	if p.config.Law == "" {
+		return own, nil
+	}
+	if info, err := os.Stat(p.config.Law); err != nil || !info.IsDir() {
+		return nil, usagef("law is %s: want a folder with law files", p.config.Law)
+	}
+	folder := os.DirFS(p.config.Law)
+	err := fs.WalkDir(folder, ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !lawName(name) {
+			return err
+		}
+		text, err := fs.ReadFile(folder, name)
+		own[name] = &fstest.MapFile{Data: text, Mode: 0o444}
+		return err
+	})
+	return own, err
+}
+
+// lawName reports whether a file of that name is read as law.
+func lawName(name string) bool {
+	ext := path.Ext(name)
+	return ext == ".yaml" || ext == ".yml"
 }
 
 func lawShowCommand(p *program) *cobra.Command {

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -45,6 +47,7 @@ func TestScripts(t *testing.T) {
 			"loses":    losesDatabase,
 			"becomes":  becomesReady,
 			"exits":    exits,
+			"asks":     asks,
 		},
 	})
 }
@@ -182,6 +185,38 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	if strconv.Itoa(code) != args[0] {
 		ts.Fatalf("%s ended with exit code %d, want %s", strings.Join(args[1:], " "), code, args[0])
+	}
+}
+
+// asks DATA METHOD PATH [FILE] sends a request over HTTP to the system on a
+// data folder, with the token for everyday work and the file as its body, and
+// prints the body of the answer. It must succeed; with ! it must not.
+func asks(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) < 3 || len(args) > 4 {
+		ts.Fatalf("usage: asks DATA METHOD PATH [FILE]")
+	}
+	dir := ts.MkAbs(args[0])
+	at, err := readAddress(dir)
+	ts.Check(err)
+	token, err := os.ReadFile(filepath.Join(dir, cliName))
+	ts.Check(err)
+	body := ""
+	if len(args) == 4 {
+		body = ts.ReadFile(args[3])
+	}
+	r, err := http.NewRequestWithContext(context.Background(), args[1], at.Address+args[2], strings.NewReader(body))
+	ts.Check(err)
+	r.Header.Set("Authorization", "Bearer "+strings.TrimSpace(string(token)))
+	if body != "" {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	resp, err := http.DefaultClient.Do(r)
+	ts.Check(err)
+	defer resp.Body.Close()
+	_, err = io.Copy(ts.Stdout(), resp.Body)
+	ts.Check(err)
+	if good := resp.StatusCode < 300; good == neg {
+		ts.Fatalf("%s %s: status %d", args[1], args[2], resp.StatusCode)
 	}
 }
 

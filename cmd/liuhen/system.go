@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"testing/fstest"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -21,6 +23,7 @@ import (
 	"liuhen/api"
 	"liuhen/casework"
 	"liuhen/domain"
+	"liuhen/domain/law"
 	"liuhen/domain/rulebook"
 	"liuhen/eventstore"
 	"liuhen/identity"
@@ -38,6 +41,7 @@ type system struct {
 	newToken bool   // an administrator's token was made at this start
 	sampled  bool   // the sample office is in
 
+	own    fstest.MapFS // the agency's own law files
 	book   *rulebook.Book
 	server *eventstore.Server // nil where NATS is outside
 	conn   *nats.Conn
@@ -177,7 +181,7 @@ func (s *system) start(ctx context.Context, withSample bool) error {
 		Desk: s.desk, Record: s.store, Reads: s.db, Book: s.book, Calendar: registers.Calendar, Policies: policies, Tokens: s.tokens,
 		Registered: registers.Wait,
 		Trail:      api.NewTrail(s.keepLooks), Reactions: s.reactions,
-		Rebuild: s.rebuild, Health: s.health, Logger: s.logger, Version: version,
+		Rebuild: s.rebuild, Draft: s.draft, Health: s.health, Logger: s.logger, Version: version,
 	})
 }
 
@@ -250,7 +254,10 @@ func (s *system) startServers(ctx context.Context) error {
 		return err
 	})
 	g.Go(func() (err error) {
-		if s.book, err = s.program.book(); err != nil {
+		if s.own, err = s.program.ownLaw(); err == nil {
+			s.book, err = rulebook.Load(law.Files, s.own)
+		}
+		if err != nil {
 			return fmt.Errorf("law: %w", err)
 		}
 		return nil
@@ -439,6 +446,19 @@ func (s *system) rebuild(ctx context.Context, models []string, progress func(pro
 		store = s.looks
 	}
 	return projections.Rebuild(ctx, s.db, store, models, progress)
+}
+
+// draft is the law with other files of the agency's own: alone, or added to
+// those that the system was started with, each in the place of its namesake.
+func (s *system) draft(files map[string]string, alone bool) (*rulebook.Book, error) {
+	own := fstest.MapFS{}
+	if !alone {
+		maps.Copy(own, s.own)
+	}
+	for name, text := range files {
+		own[name] = &fstest.MapFile{Data: []byte(text), Mode: 0o444}
+	}
+	return rulebook.Load(law.Files, own)
 }
 
 // health says whether acts can be recorded and read. It answers from memory.

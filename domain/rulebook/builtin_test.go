@@ -79,7 +79,7 @@ func TestFindingsComeGravestFirst(t *testing.T) {
 func TestNext(t *testing.T) {
 	rules := `  T-001: {says: {zh: 九十日, en: In 90 days}, basis: b, severity: minor, verdict: refuse, within: {act: hearing, after: file-case, limit: 3 days}, examples: [{holds: {drop: {}}}, {broken: {drop: {}}}]}
   T-002: {says: {zh: 先告知, en: Notice first}, basis: b, severity: major, verdict: refuse, before: {first: notice, then: decide}, examples: [{holds: {drop: {}}}, {broken: {drop: {}}}]}
-  T-003: {says: {zh: 主持人, en: Presider}, basis: b, severity: major, verdict: refuse, on: hearing, require: "act.presider != ''", examples: [{holds: {drop: {}}}, {broken: {drop: {}}}]}
+  T-003: {says: {zh: 主持人, en: Presider}, basis: b, severity: major, verdict: refuse, on: hearing, require: "act.presider != 'x'", examples: [{holds: {drop: {}}}, {broken: {drop: {}}}]}
   T-004: {says: {zh: 已登记, en: Registered}, basis: b, severity: major, on: dispose, require: "case.has('register')", examples: [{holds: {drop: {}}}, {broken: {drop: {}}}]}
 `
 	p, _ := load(t, demo+rules).Procedure("demo")

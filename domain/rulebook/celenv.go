@@ -35,6 +35,7 @@ type expression struct {
 	reads   map[string][]string // by variable: which of its fields; "*" for the whole
 	params  []string
 	typ     *cel.Type
+	told    told // of a condition
 }
 
 // readsOf reports whether the expression looks at more of a variable than the
@@ -122,7 +123,11 @@ func (c *compiler) actType(p *Procedure, acts []string) *objectType {
 	}
 	t := newObjectType(name)
 	t.attributes()
-	first, _ := p.Act(acts[0])
+	for _, act := range acts {
+		a, _ := p.Act(act)
+		t.acts = append(t.acts, a)
+	}
+	first := t.acts[0]
 	for i := range first.Fields {
 		f := &first.Fields[i]
 		common := true
@@ -218,6 +223,12 @@ func (c *compiler) compileText(r *reader, p *Procedure, n ast.Node, whole, text,
 		return nil
 	}
 	e.program = program
+	if want == cel.BoolType {
+		if e.told = c.foretell(checked.NativeRep()); e.told.truth != depends {
+			loc := checked.NativeRep().SourceInfo().GetStartLocation(e.told.part)
+			e.told.at = at(loc.Line(), loc.Column())
+		}
+	}
 	return e
 }
 

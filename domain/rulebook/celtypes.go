@@ -22,6 +22,7 @@ type objectType struct {
 	order  []string
 	fields map[string]*types.FieldType
 	source map[string]*Field // where the field is one of a law file
+	acts   []*Act            // where it is the type of one of some acts
 }
 
 func newObjectType(name string) *objectType {

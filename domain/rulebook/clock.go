@@ -135,6 +135,7 @@ func (r *ruleReader) readMatch(n ast.Node, what string, acts, others actSet) []p
 		var pair pairing
 		pair.act = r.fieldNamed(e.key, e.at, acts, what)
 		pair.other = r.fieldOf(e.value, others, what+"."+e.key)
+		r.canPair(e.value, what+"."+e.key, acts, pair.act, others, pair.other)
 		out = append(out, pair)
 	}
 	return out

@@ -1,6 +1,7 @@
 package rulebook_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -61,5 +62,60 @@ func TestDiff(t *testing.T) {
 	}
 	if same := rulebook.Diff(all[0], all[0]); len(same) != 0 {
 		t.Errorf("an edition differs from itself: %+v", same)
+	}
+}
+
+// TestDiffBooks says what is different in another book: parameters, procedures,
+// and a rule that several share but once.
+func TestDiffBooks(t *testing.T) {
+	const shared = `
+parameters:
+  cap: {type: money, default: 100, says: {zh: 上限, en: Cap}}
+  gone: {type: text, default: x, says: {zh: 旧, en: Old}}
+rules:
+  X-2:
+    procedures: all
+    says: {zh: 规则, en: Rule}
+    basis: 示例
+    severity: minor
+    on: any
+    require: act.late_reason != ''
+    examples: [{holds: {begin: {late_reason: x}}}, {broken: {begin: 2024-01-02}}]
+`
+	load := func(files ...string) *rulebook.Book {
+		fsys := fstest.MapFS{}
+		for i, text := range files {
+			fsys[string(rune('a'+i))+".yaml"] = &fstest.MapFile{Data: []byte(text)}
+		}
+		b, err := rulebook.Load(fsys)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	other := strings.Replace(beforeText, "procedure: demo", "procedure: other", 1)
+	before := load(shared, beforeText, other)
+	after := load(strings.NewReplacer("default: 100", "default: 200", "gone", "fresh", "severity: minor", "severity: major").Replace(shared),
+		beforeText, strings.Replace(other, "edition: 2021-01-01", "edition: 2025-01-01", 1))
+	var got []string
+	for _, c := range rulebook.DiffBooks(before, after) {
+		if c.Says.ZH == "" {
+			t.Errorf("%+v is not said in Chinese", c)
+		}
+		got = append(got, c.Kind+" "+c.What+": "+c.Says.EN)
+	}
+	want := []string{
+		"changed parameter cap: parameter cap: 100 → 200",
+		"added parameter fresh: parameter fresh is new",
+		"removed parameter gone: parameter gone is gone",
+		"changed rule X-2: rule X-2, severity: minor → major",
+		"added procedure other 2025-01-01: procedure other in the edition of 2025-01-01 is new",
+		"removed procedure other 2021-01-01: procedure other in the edition of 2021-01-01 is gone",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	if same := rulebook.DiffBooks(before, before); len(same) != 0 {
+		t.Errorf("a book differs from itself: %+v", same)
 	}
 }

@@ -21,7 +21,7 @@ func FuzzLoad(f *testing.F) {
 	f.Add([]byte("procedure: p\nedition: 2021-07-15\nname: x\nopen: true\n"))
 	f.Add([]byte("a: [\n- {b: &c !!d e"))
 	f.Add([]byte("codes: {x: {y: >\n  z"))
-	for _, pattern := range []string{"testdata/wrong/*.yaml", "testdata/agency/*.yaml"} {
+	for _, pattern := range []string{"testdata/wrong/*.yaml", "testdata/agency/*.yaml", "testdata/idle/*.yaml"} {
 		files, err := filepath.Glob(pattern)
 		if err != nil {
 			f.Fatal(err)

@@ -27,7 +27,7 @@ func TestLoadErrors(t *testing.T) {
 
 // TestAgencyErrors does the same for an agency's own files on top of the demo.
 func TestAgencyErrors(t *testing.T) {
-	national := fstest.MapFS{"national.yaml": {Data: []byte(withRule("on: drop\nrequire: 'true'", "{drop: {}}"))}}
+	national := fstest.MapFS{"national.yaml": {Data: []byte(withRule("on: drop\nrequire: case.has('notice')", "{drop: {}}"))}}
 	_, err := Load(national, os.DirFS("testdata/agency"))
 	if err == nil {
 		t.Fatal("the wrong agency files load")

@@ -256,6 +256,10 @@ func (r *ruleReader) readEntering(n ast.Node, what string) *Entering {
 	for _, x := range e.ends {
 		e.EndedBy = append(e.EndedBy, x.acts.names...)
 	}
+	if e.when != nil && e.when.told.truth == never {
+		r.idle(e.when.told.at, "%s: when: this is never true (%s), so nothing is ever entered; expected a condition that an act can meet", what, e.when.told.why)
+	}
+	*r.reader.errs = append(*r.reader.errs, r.idles...)
 	if len(*r.reader.errs) > before {
 		return nil
 	}

@@ -76,3 +76,80 @@ func anyOf(in, of []bool) bool {
 	}
 	return false
 }
+
+// canPrecede reports whether some case that keeps to its stages has an act of
+// first and, as a later record, one of then. It goes by what the engine finds
+// (builtin.go): an act that closes is not found out of place in a closed case,
+// and one that opens may come again, unless it is done once and the only one.
+func (p *Procedure) canPrecede(first, then *actSet) bool {
+	if p.Open || len(p.Stages) == 0 {
+		return true
+	}
+	opener := -1 // the act that every case begins with and none has again
+	openers := 0
+	for i, a := range p.Acts {
+		if a.Opens {
+			opener, openers = i, openers+1
+		}
+	}
+	if openers != 1 || !p.Acts[opener].Once {
+		opener = -1
+	}
+	places := 2 * (len(p.Stages) + 1)
+	reached, after := make([]bool, places), make([]bool, places)
+	for i, a := range p.Acts {
+		if to := a.leads(0); a.Opens {
+			reached[to] = true
+			after[to] = after[to] || first.has(int32(i))
+		}
+	}
+	// each calls do for every act that fits into one of some places.
+	each := func(in []bool, do func(act int32, to int)) {
+		for i, a := range p.Acts {
+			for at := range in {
+				if i != opener && in[at] && a.fits(at) {
+					do(int32(i), a.leads(at))
+				}
+			}
+		}
+	}
+	spread := func(in []bool) {
+		for changed := true; changed; {
+			changed = false
+			each(in, func(_ int32, to int) {
+				changed = changed || !in[to]
+				in[to] = true
+			})
+		}
+	}
+	spread(reached)
+	each(reached, func(act int32, to int) { after[to] = after[to] || first.has(act) })
+	spread(after)
+	found := false
+	each(after, func(act int32, _ int) { found = found || then.has(act) })
+	return found
+}
+
+// fits reports whether the act is in order in a place. A place is where a case
+// stands: twice its stage, counted from 1, and 0 before it has come to one; and
+// one more where it is closed.
+func (a *Act) fits(at int) bool {
+	stage, closed := at/2, at%2 == 1
+	in := len(a.From) == 0 || stage == 0 || a.belongs[stage-1]
+	if closed {
+		return a.Closes || in && len(a.From) > 0
+	}
+	return in
+}
+
+// leads is the place that the act leads to from another.
+func (a *Act) leads(at int) int {
+	stage, closed := at/2, a.Closes || at%2 == 1 && !a.Opens
+	if a.to >= 0 {
+		stage = int(a.to) + 1
+	}
+	if closed {
+		return 2*stage + 1
+	}
+	return 2 * stage
+}

@@ -74,7 +74,8 @@ func (l *loader) sharedRule(f *file, e entry, acts, stages map[string]bool) {
 		return
 	}
 	all := slices.Equal(names, []string{"all"})
-	read := 0
+	read, idle := 0, 0
+	var why []Error
 	for _, p := range l.all {
 		if !all && !slices.Contains(names, p.Name) {
 			continue
@@ -83,6 +84,10 @@ func (l *loader) sharedRule(f *file, e entry, acts, stages map[string]bool) {
 		rr := &ruleReader{loader: l, reader: *f.reader, p: p, entry: e, shared: true, acts: acts, stages: stages}
 		if l.readRule(rr) {
 			read++
+			if len(rr.idles) > 0 {
+				idle++
+				why = append(why, rr.idles...)
+			}
 		} else if len(l.errs) == before && !all {
 			r.failAt(e.at, "procedure %s in the edition of %s has none of the acts of this rule", p.Name, p.Edition)
 		}
@@ -90,8 +95,11 @@ func (l *loader) sharedRule(f *file, e entry, acts, stages map[string]bool) {
 			return // the same mistakes again for the next procedure help nobody
 		}
 	}
-	if read == 0 {
+	switch {
+	case read == 0:
 		r.failAt(e.at, "the rule applies to no procedure: none has its acts")
+	case idle == read: // in some of them it may well be
+		l.errs = append(l.errs, why[0])
 	}
 }
 
@@ -106,7 +114,8 @@ type ruleReader struct {
 	stages map[string]bool
 	rule   *Rule
 	binds  []binding
-	absent bool // an act that the rule needs is not in this procedure
+	absent bool    // an act that the rule needs is not in this procedure
+	idles  []Error // why it can say nothing in this procedure; see idle
 	kept   map[string]ast.Node
 	on     actSet
 }
@@ -152,6 +161,12 @@ func (l *loader) readRule(r *ruleReader) bool {
 	}
 	r.shape()
 	if len(l.errs) > before || r.absent {
+		return false
+	}
+	r.conditions()
+	r.stageOrder(r.kept[r.rule.Shape])
+	if len(r.idles) > 0 && !r.shared {
+		l.errs = append(l.errs, r.idles...)
 		return false
 	}
 	r.p.Rules = append(r.p.Rules, r.rule)
@@ -271,6 +286,9 @@ func (r *ruleReader) actNames(n ast.Node, what string, groups bool) actSet {
 		for i, a := range r.p.Acts {
 			s.in[i] = a.Effect
 			found = found || a.Effect
+		}
+		if !found && !r.shared {
+			r.fail(n, "%s: no act of the procedure has a legal effect, so the rule never applies; expected an act, or effect: true at one", what)
 		}
 		r.absent = r.absent || !found
 		return s

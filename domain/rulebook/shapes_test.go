@@ -122,7 +122,7 @@ func TestShapes(t *testing.T) {
 			`{file-case: 2025-03-03, hearing: 2025-03-04}`, pending},
 		{"documents", "on: decide\nrequire: act.documents.exists(d, d.kind == '决定书' && d.number == '1')", `{decide: {documents: [{kind: 决定书, number: '1'}]}}`, pending},
 		{"an expression that fails is a finding", "on: hearing\nrequire: due(act.presider, '3 days') != ''", `{hearing: {presider: Li}}`, "1 failed"},
-		{"a condition that fails is a finding", "on: hearing\nwhen: act.penalties[0].amount > 0\nrequire: 'true'", `{hearing: }`, "1 failed"},
+		{"a condition that fails is a finding", "on: hearing\nwhen: act.penalties[0].amount > 0\nrequire: act.told", `{hearing: }`, "1 failed"},
 		{"not yet in force", "effective: {from: 2025-03-05}\non: hearing\nrequire: 'false'", `[hearing: 2025-03-04, hearing: 2025-03-05]`, "2"},
 		{"no longer in force", "effective: {until: 2025-03-04}\non: hearing\nrequire: 'false'", `[hearing: 2025-03-04, hearing: 2025-03-05]`, "1"},
 	} {

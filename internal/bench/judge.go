@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"liuhen/domain"
-	"liuhen/domain/rulebook"
 	"liuhen/projections"
 )
 
@@ -38,9 +37,19 @@ func (p *program) benchJudge(ctx context.Context, r *report) error {
 			return err
 		}
 		for _, records := range cases {
-			for _, took := range judgeAgain(book, records) {
-				if took < 0 {
-					return fmt.Errorf("case %s: judged again an act has other findings", records[0].Subject)
+			again, err := domain.Rejudge(book, domain.Then{}, &records[0])
+			if err != nil {
+				return err
+			}
+			for i := range records {
+				start := time.Now()
+				found, err := again.Next(&records[i], nil)
+				took := time.Since(start)
+				if err != nil {
+					return err
+				}
+				if !domain.SameFindings(found, records[i].Data.Findings) {
+					return fmt.Errorf("case %s: judged again %s has other findings", records[i].Subject, records[i].Act())
 				}
 				lat = append(lat, took)
 				judging += took
@@ -50,29 +59,4 @@ func (p *program) benchJudge(ctx context.Context, r *report) error {
 	r.add("Judging", "acts of the imported log judged again, read from the timeline, one after another", "acts/s", float64(len(lat))/time.Since(began).Seconds(), nil)
 	r.add("Judging", "of that, judging alone", "acts/s", float64(len(lat))/judging.Seconds(), lat)
 	return nil
-}
-
-// judgeAgain judges each act of a case by what came before it: how long each
-// took, -1 for one whose findings are not those in its record.
-func judgeAgain(book *rulebook.Book, records []domain.Recorded) []time.Duration {
-	procedure, ok := book.Edition(records[0].Procedure(), records[0].Edition)
-	if !ok {
-		return []time.Duration{-1}
-	}
-	h := procedure.NewHistory(string(records[0].Subject), records[0].Agency())
-	out := make([]time.Duration, len(records))
-	for i := range records {
-		step := records[i].Step()
-		began := time.Now()
-		found := procedure.Judge(h, step, rulebook.Known{})
-		out[i] = time.Since(began)
-		same := slices.EqualFunc(found, records[i].Data.Findings, func(a, b rulebook.Finding) bool {
-			return a.Rule == b.Rule && a.Detail == b.Detail && a.Due == b.Due && a.Verdict == b.Verdict
-		})
-		if !same {
-			out[i] = -1
-		}
-		h = h.Append(step)
-	}
-	return out
 }
