@@ -115,7 +115,7 @@ func (j *Rejudging) known(r *Recorded, facts FactsThen) (known rulebook.Known, m
 	}
 	lookups := func() []rulebook.Lookup { return j.procedure.Lookups(j.history, r.Step(), known) }
 	if j.notes(r) {
-		lookups = func() []rulebook.Lookup { return j.procedure.NoteLookups(j.history, known) }
+		lookups = func() []rulebook.Lookup { return j.procedure.NoteLookups(j.history, r.Step(), known) }
 	}
 	for asks := lookups(); len(asks) > 0 && missing == nil; asks = lookups() {
 		if known.Facts == nil {

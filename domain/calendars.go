@@ -52,7 +52,7 @@ func (cs *Calendars) With(records ...Recorded) (*Calendars, error) {
 			continue
 		}
 		notice, ok := lastNotice(f.files[r.Subject].steps)
-		if r.Act() != confirmNotice || !ok {
+		if r.Act() != confirmNotice || !ok || refused(r.Data.Findings) {
 			continue
 		}
 		agency := next.of(r.Agency())
@@ -127,11 +127,18 @@ func NoticeOf(c *Case) (last ConfirmedNotice, ok bool) {
 	receipts := c.After(0)
 	for i, s := range c.History.Steps {
 		f.take(s)
-		if notice, entered := lastNotice(f.steps); entered && s.Act == confirmNotice {
+		if notice, entered := lastNotice(f.steps); entered && s.Act == confirmNotice && !refused(s.Findings) {
 			last, ok = ConfirmedNotice{notice, receipts[i].Position}, true
 		}
 	}
 	return last, ok
+}
+
+// refused reports whether a rule would have refused an act that was recorded all
+// the same, as already done or imported. Such an act puts nothing in force: that two
+// persons agree is a rule, and what is recorded against it stays a fact and no more.
+func refused(findings []rulebook.Finding) bool {
+	return slices.ContainsFunc(findings, func(f rulebook.Finding) bool { return f.Verdict == rulebook.Refuse })
 }
 
 // The acts of domain/law/calendar-notice.yaml, whose fields noticeOf knows.

@@ -7,6 +7,7 @@ import (
 
 	"liuhen/domain"
 	"liuhen/domain/calendar"
+	"liuhen/domain/rulebook"
 )
 
 // TestCalendars counts days by the notices that an agency has confirmed.
@@ -44,11 +45,15 @@ func TestCalendars(t *testing.T) {
 		record(5, 1, "N-2", "B", "enter-notice", notice("2031-01-01"), ""), // of another year: it cannot be
 		record(6, 2, "N-2", "B", "confirm-notice", nil, ""),
 	}
+	// Confirmed by the one who entered it, as already done: it is in no calendar.
+	alone := record(8, 2, "N-3", "A", "confirm-notice", nil, "")
+	alone.Data.Findings = []rulebook.Finding{{Rule: "CN-102", Verdict: rulebook.Refuse}}
+	all = append(all, record(7, 1, "N-3", "A", "enter-notice", notice("2032-10-06"), ""), alone)
 	cs := domain.NewCalendars(base)
 	for n, want := range []struct {
 		known, off bool
 		at         uint64
-	}{{}, {}, {true, true, 2}, {true, true, 2}, {true, false, 4}, {true, false, 4}, {true, false, 4}} {
+	}{{}, {}, {true, true, 2}, {true, true, 2}, {true, false, 4}, {true, false, 4}, {true, false, 4}, {true, false, 4}, {true, false, 4}} {
 		if n > 0 {
 			var err error
 			if cs, err = cs.With(all[n-1]); err != nil {
@@ -82,6 +87,9 @@ func TestCalendars(t *testing.T) {
 	}
 	if _, err := domain.CalendarAt(base, all[1:])("A", 4); err == nil {
 		t.Error("a calendar with a record missing: no error")
+	}
+	if !cal.IsWorkday(day.AddDays(2)) {
+		t.Error("a notice that one person entered and confirmed is in the calendar")
 	}
 	var none *domain.Calendars
 	if cal, at := none.For("A"); cal != nil || at != 0 {

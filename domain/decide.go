@@ -10,6 +10,13 @@ import (
 	"liuhen/domain/rulebook"
 )
 
+// ErrNothingToNote says that a case has nothing new to note: an answer, which
+// comes with *Invalid.
+var ErrNothingToNote = errors.New("nothing to note")
+
+// clockSkew is how far the clocks of two processes may differ.
+const clockSkew = time.Minute
+
 // ErrNoCase says that there is no such case and the command does not open one.
 var ErrNoCase = errors.New("no such case")
 
@@ -84,6 +91,9 @@ func open(book *rulebook.Book, reg Registers, cmd Command, stamp Stamp) (Event, 
 
 func decide(c *Case, reg Registers, cmd Command, stamp Stamp) (Event, error) {
 	p := c.Procedure
+	if p.Reserves(cmd.Act) {
+		return Event{}, fmt.Errorf("%w: %w", ErrNothingToNote, &Invalid{Problems: problem("act", "该行为只由系统记录", "only the program records this act")})
+	}
 	fields, problems := p.Check(cmd.Act, cmd.Fields)
 	problems = append(problems, c.checkCorrection(cmd)...)
 	if len(problems) > 0 {
@@ -137,10 +147,11 @@ func decide(c *Case, reg Registers, cmd Command, stamp Stamp) (Event, error) {
 		return c.note(reg, known, cmd, event)
 	}
 	step := event.Step()
-	if asked := p.Lookups(c.History, step, rulebook.Known{Calendar: cal}); len(asked) > 0 {
-		if missing := p.Lookups(c.History, step, known); len(missing) > 0 {
-			return Event{}, &Unanswered{Lookups: append(asked, missing...)}
-		}
+	asked, missing := p.Asks(c.History, step, known)
+	if len(missing) > 0 {
+		return Event{}, &Unanswered{Lookups: asked}
+	}
+	if len(asked) > 0 {
 		event.Data.Registers = &RegistersRead{At: reg.FactsAt, Asked: asked}
 	}
 	event.Data.Findings = p.Judge(c.History, step, known)
@@ -150,14 +161,19 @@ func decide(c *Case, reg Registers, cmd Command, stamp Stamp) (Event, error) {
 // note makes the event of an act that records findings on earlier acts. Where
 // there is nothing to record the command is Invalid.
 func (c *Case) note(reg Registers, known rulebook.Known, cmd Command, event Event) (Event, error) {
-	if event.Time.After(event.Recorded) {
+	if cmd.Import != nil || cmd.Corrects != "" {
+		return Event{}, invalid("act", "系统登记的问题不能导入，也不能更正", "what the program notes is neither imported nor corrected")
+	}
+	if event.Time.After(event.Recorded.Add(clockSkew)) {
 		return Event{}, invalid("occurred_at", "不得在将来登记问题", "findings cannot be noted in the future")
 	}
 	p := c.Procedure
-	if asked := p.NoteLookups(c.History, rulebook.Known{Calendar: known.Calendar}); len(asked) > 0 {
-		if missing := p.NoteLookups(c.History, known); len(missing) > 0 {
-			return Event{}, &Unanswered{Lookups: append(asked, missing...)}
-		}
+	step := event.Step()
+	asked, missing := p.NoteAsks(c.History, step, known)
+	if len(missing) > 0 {
+		return Event{}, &Unanswered{Lookups: asked}
+	}
+	if len(asked) > 0 {
 		event.Data.Registers = &RegistersRead{At: reg.FactsAt, Asked: asked}
 	}
 	again := rulebook.Again{Known: known}
@@ -167,9 +183,9 @@ func (c *Case) note(reg Registers, known rulebook.Known, cmd Command, event Even
 			return certified(reg.Roster, c.Agency, officers, on)
 		}
 	}
-	event.Data.Findings = p.Note(c.History, event.Step(), again)
+	event.Data.Findings = p.Note(c.History, step, again)
 	if len(event.Data.Findings) == 0 {
-		return Event{}, &Invalid{Problems: problem("act", "没有需要登记的新问题", "there is nothing new to note")}
+		return Event{}, fmt.Errorf("%w: %w", ErrNothingToNote, &Invalid{Problems: problem("act", "没有需要登记的新问题", "there is nothing new to note")})
 	}
 	return event, c.weigh(cmd, event)
 }

@@ -114,6 +114,7 @@ func (e *Event) Step() rulebook.Step {
 		AlreadyDone: e.Data.AlreadyDone,
 		Imported:    e.Data.Import != nil,
 		Corrects:    e.Data.Corrects,
+		RosterAt:    e.Data.RosterAt,
 		Params:      e.Data.Parameters,
 		Findings:    e.Data.Findings,
 	}

@@ -23,12 +23,12 @@ type Parameters struct {
 type parameterFile struct {
 	agency string
 	opened uint64
-	name   string
 	values []parameterValue // in the order in which they were put in force
 }
 
 type parameterValue struct {
 	interval
+	name  string
 	value any // int64, string or bool
 }
 
@@ -80,27 +80,17 @@ func (ps *Parameters) On(agency string, on calendar.Date) map[string]any {
 	var values map[string]any
 	opened := make(map[string]uint64)
 	for _, f := range ps.agency[agency] {
-		v, ok := f.on(on)
-		if !ok || f.opened < opened[f.name] {
-			continue
+		for _, v := range f.values { // of one case, the one put in force last
+			if on.Before(v.from) || !v.to.IsZero() && on.After(v.to) || f.opened < opened[v.name] {
+				continue
+			}
+			if values == nil {
+				values = make(map[string]any)
+			}
+			values[v.name], opened[v.name] = v.value, f.opened
 		}
-		if values == nil {
-			values = make(map[string]any)
-		}
-		values[f.name], opened[f.name] = v, f.opened
 	}
 	return values
-}
-
-// on is the value in force on a day, the one put in force last where several are.
-func (f *parameterFile) on(on calendar.Date) (any, bool) {
-	for i := len(f.values) - 1; i >= 0; i-- {
-		v := &f.values[i]
-		if !on.Before(v.from) && (v.to.IsZero() || !on.After(v.to)) {
-			return v.value, true
-		}
-	}
-	return nil, false
 }
 
 // readParameter reads a case of the procedure. The names are those of
@@ -113,12 +103,14 @@ func readParameter(of *file) parameterFile {
 			d, _ := calendar.ParseDate(text) // zero where there is none
 			return d
 		}
+		if refused(s.Findings) {
+			continue
+		}
 		switch s.Act {
 		case "put-in-force":
 			name, _ := s.Fields["parameter"].(string)
 			if value, ok := parameterOf(s); ok && name != "" {
-				f.name = name
-				f.values = append(f.values, parameterValue{interval{day("valid_from"), day("valid_to")}, value})
+				f.values = append(f.values, parameterValue{interval{day("valid_from"), day("valid_to")}, name, value})
 			}
 		case "repeal-value":
 			until := day("valid_to")

@@ -43,6 +43,11 @@ func TestParameters(t *testing.T) {
 		set(7, 2, "P-2", "B", "put-in-force", inForce("filing_limit", limit("6 working days"), "2025-01-01"), "e3"),
 		set(8, 1, "P-4", "A", "put-in-force", inForce("warned", map[string]any{"kind": "boolean", "yes": false}, "2025-01-01"), ""),
 	}
+	// Recorded though a rule would have refused it: it puts nothing in force.
+	alone := set(9, 1, "P-5", "A", "put-in-force", inForce("filing_limit", limit("1 working day"), "2025-01-01"), "")
+	alone.Data.Findings = []rulebook.Finding{{Rule: "AP-103", Verdict: rulebook.Refuse}}
+	all = append(all, alone,
+		set(10, 2, "P-4", "A", "put-in-force", inForce("other", map[string]any{"kind": "text", "words": "x"}, "2025-02-01"), "")) // a second one in one case
 	at := func(n int) *domain.Parameters {
 		ps := domain.NewParameters()
 		for _, r := range all[:n] {
@@ -74,6 +79,8 @@ func TestParameters(t *testing.T) {
 		{6, "A", "2025-06-30", "map[filing_limit:10 working days hearing_fine_entity:300]"},
 		{7, "B", "2025-02-01", "map[filing_limit:6 working days]"},
 		{8, "A", "2025-01-15", "map[hearing_fine_entity:300 warned:false]"},
+		{9, "A", "2025-07-01", "map[filing_limit:10 working days warned:false]"},
+		{10, "A", "2025-07-01", "map[filing_limit:10 working days other:x warned:false]"},
 	} {
 		day, err := calendar.ParseDate(c.on)
 		if err != nil {

@@ -70,6 +70,18 @@ func TestNotice(t *testing.T) {
 	}
 	o.agree(db)
 
+	// A notice that cannot be, though it was recorded, stops nothing.
+	for i, off := range []map[string]any{{"name": "节", "off_from": days(5, 3), "off_to": days(5, 1)}, {"name": "节", "off_to": days(5, 1)}, {"name": "\x00"}} {
+		id := domain.CaseID([]string{"N-2", "N-3", "N-4"}[i])
+		o.act(id, "enter-notice", fields{"year": year, "title": "通知", "holidays": []any{off}}, func(c *domain.Command) { c.Procedure = domain.NoticeProcedure })
+		o.act(id, "confirm-notice", nil)
+	}
+	o.settle(db)
+	if on, provisional := due("K-1"); on != moved || provisional {
+		t.Errorf("after notices that cannot be: due %s, provisional %v", on, provisional)
+	}
+	o.agree(db)
+
 	// Another agency's days are not counted by it.
 	o.act("K-9", "file-case", fields{"party": map[string]any{"name": "丁"}}, func(c *domain.Command) { c.Agency = "other" })
 	o.act("K-9", "decide", nil)

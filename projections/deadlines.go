@@ -60,7 +60,7 @@ var deadlines = Projection{
 		create index on clock using gin (officers) where done_event = '';
 		create index on clock (case_id, ends) where to_note`,
 	Apply: func(ctx context.Context, tx pgx.Tx, b *Batch) error {
-		news, err := keepNotices(ctx, tx, b.Cases)
+		news, err := keepNotices(ctx, tx, b)
 		if err != nil {
 			return err
 		}
@@ -88,15 +88,18 @@ type news struct {
 
 // keepNotices adds the notices that cases of the batch have confirmed and returns
 // those that were not there.
-func keepNotices(ctx context.Context, tx pgx.Tx, cases []CaseState) ([]news, error) {
+func keepNotices(ctx context.Context, tx pgx.Tx, b *Batch) ([]news, error) {
 	var all []news
-	for _, c := range cases {
+	for _, c := range b.Cases {
 		if c.Procedure.Name != domain.NoticeProcedure {
 			continue
 		}
 		n, ok := domain.NoticeOf(c.Case)
 		if !ok {
 			continue
+		}
+		if _, err := b.base.With(n.Notice); err != nil {
+			continue // it cannot be, and may not even be written down and read again
 		}
 		body, err := json.Marshal(n.Notice)
 		if err != nil {

@@ -1,6 +1,7 @@
 package projections
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -20,7 +21,7 @@ import (
 // event is corrected.
 var findings = Projection{
 	Name:    "findings",
-	Version: 1,
+	Version: 2,
 	Schema: `
 		create table finding (
 			position    bigint      not null,
@@ -37,6 +38,7 @@ var findings = Projection{
 			recorded_at timestamptz not null,
 			imported    boolean     not null,
 			due         date,
+			about       text        not null, -- the event that it is about: its own, or an earlier one
 			body        text        not null, -- the finding as it was recorded, JSON
 			primary key (position, number)
 		);
@@ -63,13 +65,13 @@ var findings = Projection{
 				}
 				rows = append(rows, []any{
 					int64(r.Position), int32(n), string(r.Subject), r.ID, r.Agency(), r.Procedure(), r.Act(),
-					f.Rule, string(f.Severity), string(f.Verdict), r.Time, r.Recorded, r.Data.Import != nil, day(f.Due), string(body),
+					f.Rule, string(f.Severity), string(f.Verdict), r.Time, r.Recorded, r.Data.Import != nil, day(f.Due), cmp.Or(f.Of, r.ID), string(body),
 				})
 			}
 		}
 		err := copyRows(ctx, tx, "finding", []string{
 			"position", "number", "case_id", "event", "agency", "procedure", "act",
-			"rule", "severity", "verdict", "occurred_at", "recorded_at", "imported", "due", "body",
+			"rule", "severity", "verdict", "occurred_at", "recorded_at", "imported", "due", "about", "body",
 		}, rows)
 		if err != nil {
 			return err
@@ -102,7 +104,7 @@ type FindingItem struct {
 	OccurredAt time.Time
 	RecordedAt time.Time
 	Imported   bool
-	Corrected  bool // the event has been corrected since
+	Corrected  bool // the act that it is about has been corrected since
 	rulebook.Finding
 }
 
@@ -136,7 +138,7 @@ func (db *DB) CountFindings(ctx context.Context, f FindingsFilter) ([]RuleCount,
 		select c.procedure, c.rule, c.severity, sum(c.findings)::bigint, count(*)
 		from (
 			select t.procedure, t.rule, t.severity, count(*) as findings
-			from findings_v1.finding t`+q.where.sql()+`
+			from `+findings.schema()+`.finding t`+q.where.sql()+`
 			group by t.procedure, t.rule, t.severity, t.case_id
 		) c
 		group by c.procedure, c.rule, c.severity
@@ -149,10 +151,10 @@ func (db *DB) CountFindings(ctx context.Context, f FindingsFilter) ([]RuleCount,
 	})
 }
 
-const wasCorrected = `exists (
+var wasCorrected = `exists (
 				select
-				from findings_v1.correction c
-				where c.case_id = t.case_id and c.event = t.event
+				from ` + findings.schema() + `.correction c
+				where c.case_id = t.case_id and c.event = t.about
 			)`
 
 func (f FindingsFilter) question() question[FindingItem] {

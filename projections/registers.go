@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -42,7 +43,7 @@ var registers = Projection{
 			register text not null,
 			key      text not null,
 			case_id  text not null,
-			last_on  date not null, -- day of the last act that was judged by the answer
+			last_on  date not null, -- the day after the last act that was judged by the answer
 			primary key (register, key, case_id)
 		)`,
 	Indexes: `
@@ -64,7 +65,11 @@ func noteAsked(ctx context.Context, tx pgx.Tx, records []domain.Recorded) error 
 	last := make(map[who]calendar.Date)
 	for i := range records {
 		r := &records[i]
-		on := calendar.DateOf(r.Time)
+		if notes(r) {
+			continue // what it says is of other days than its own
+		}
+		// A key may hold the day after, for an act about midnight.
+		on := calendar.DateOf(r.Time).AddDays(1)
 		note := func(register, key string) {
 			w := who{register, key, string(r.Subject)}
 			if on.After(last[w]) {
@@ -104,6 +109,11 @@ var entryTable = caseTable{
 	columns: []string{"case_id", "number", "register", "key", "valid_from", "valid_to", "agency", "event", "act", "says", "known_at", "gone_at"},
 }
 
+// notes reports whether a record notes findings on earlier acts.
+func notes(r *domain.Recorded) bool {
+	return len(r.Data.Findings) > 0 && !slices.ContainsFunc(r.Data.Findings, func(f rulebook.Finding) bool { return f.Of == "" })
+}
+
 // A heldEntry is an entry with the positions between which it was known.
 type heldEntry struct {
 	rulebook.Entry
@@ -125,21 +135,28 @@ func entriesOf(c CaseState) [][]any {
 		if !c.Procedure.MovesEntries(&s) {
 			continue
 		}
-		now, at := c.Procedure.Entries(h), receipts[i].Position
+		at := receipts[i].Position
+		known := make(map[string]int) // how often an entry is known now, by what it says
+		now := c.Procedure.Entries(h)
+		for _, e := range now {
+			known[e.Text()]++
+		}
 		for k := range all {
 			held := &all[k]
 			if held.goneAt > 0 {
 				continue
 			}
-			same := slices.IndexFunc(now, held.Entry.Equal)
-			if same < 0 {
+			if text := held.Text(); known[text] > 0 {
+				known[text]--
+			} else {
 				held.goneAt = at
-				continue
 			}
-			now = slices.Delete(now, same, same+1)
 		}
 		for _, e := range now {
-			all = append(all, heldEntry{Entry: e, knownAt: at})
+			if text := e.Text(); known[text] > 0 {
+				known[text]--
+				all = append(all, heldEntry{Entry: e, knownAt: at})
+			}
 		}
 	}
 	rows := make([][]any, len(all))
@@ -160,135 +177,96 @@ func entriesOf(c CaseState) [][]any {
 	return rows
 }
 
-// MaxEntries is how many entries one question to the registers may bring.
+// MaxEntries is how many entries may stand under one key. Who asks for more gets
+// an error: part of an answer is none.
 const MaxEntries = 10_000
 
 // Facts answers what rules ask of registers, at a position that is not before
 // from: it waits for the rows to come that far. It returns the position of the
 // answer. Every lookup is in the answer, without entries where there are none.
 func (db *DB) Facts(ctx context.Context, lookups []rulebook.Lookup, from uint64) (rulebook.Facts, uint64, error) {
-	if _, err := db.Wait(ctx, registers.Name, from); err != nil {
+	at, err := db.Wait(ctx, registers.Name, from)
+	if err != nil {
 		return nil, 0, err
 	}
-	return db.facts(ctx, lookups, nil)
+	facts, err := db.FactsAt(ctx, lookups, at)
+	return facts, at, err
 }
 
 // FactsAt answers as Facts did at a position.
 func (db *DB) FactsAt(ctx context.Context, lookups []rulebook.Lookup, at uint64) (rulebook.Facts, error) {
-	if _, err := db.Wait(ctx, registers.Name, at); err != nil {
+	asked := make([]domain.Asked, len(lookups))
+	for i, l := range lookups {
+		asked[i] = domain.Asked{Lookup: l, At: at}
+	}
+	then, err := db.FactsThen(ctx, asked)
+	if err != nil {
 		return nil, err
 	}
-	then := int64(at)
-	facts, _, err := db.facts(ctx, lookups, &then)
-	return facts, err
+	facts := make(rulebook.Facts, len(then))
+	for a, entries := range then {
+		facts[a.Lookup] = entries
+	}
+	return facts, nil
 }
 
-// facts reads entries as they are now (at is nil), or as they were at a position.
-func (db *DB) facts(ctx context.Context, lookups []rulebook.Lookup, at *int64) (rulebook.Facts, uint64, error) {
-	names, keys := make([]string, len(lookups)), make([]string, len(lookups))
-	facts := make(rulebook.Facts, len(lookups))
-	for i, l := range lookups {
-		names[i], keys[i] = l.Register, l.Key
-		facts[l] = nil
-	}
-	// One statement, and so one snapshot of position and rows.
-	rows, err := db.pool.Query(ctx, `
-		with read as (
-			select coalesce($3::bigint, position) as position
-			from `+registers.schema()+`.position
-		), asked as (
-			select distinct register, key
-			from unnest($1::text[], $2::text[]) a(register, key)
-		)
-		select r.position, e.register, e.key, e.valid_from, e.valid_to, e.case_id, e.agency, e.event, e.act, e.says
-		from read r
-		left join (asked join `+registers.schema()+`.entry e using (register, key))
-			on e.known_at <= r.position and (e.gone_at is null or e.gone_at > r.position)
-		limit $4`, names, keys, at, MaxEntries+1)
-	if err != nil {
-		return nil, 0, fmt.Errorf("look up registers: %w", err)
-	}
-	var position int64
-	var n int
-	var register, key, caseID, agency, event, act *string
-	var from, until day
-	var says []byte
-	_, err = pgx.ForEachRow(rows, []any{&position, &register, &key, &from, &until, &caseID, &agency, &event, &act, &says}, func() error {
-		if register == nil {
-			return nil // the position alone: there is no entry
-		}
-		if n++; n > MaxEntries {
-			return fmt.Errorf("more than %d entries", MaxEntries)
-		}
-		e := rulebook.Entry{
-			Register: *register, Key: *key, From: calendar.Date(from), Until: calendar.Date(until),
-			Case: *caseID, Agency: *agency, Event: *event, Act: *act,
-		}
-		if err := json.Unmarshal(says, &e.Says); err != nil {
-			return err
-		}
-		asked := rulebook.Lookup{Register: e.Register, Key: e.Key}
-		facts[asked] = append(facts[asked], e)
-		return nil
-	})
-	if err != nil {
-		return nil, 0, fmt.Errorf("look up registers: %w", err)
-	}
-	for _, entries := range facts {
-		slices.SortFunc(entries, rulebook.Entry.Compare)
-	}
-	return facts, uint64(position), nil
-}
-
-// FactsThen answers what was asked of registers at positions of the log, all of
-// it by one question.
+// FactsThen answers questions to registers each at the position that it names. It
+// waits for the rows to come that far. Every question is in the answer.
 func (db *DB) FactsThen(ctx context.Context, asked []domain.Asked) (domain.FactsThen, error) {
 	facts := make(domain.FactsThen, len(asked))
-	if len(asked) == 0 {
-		return facts, nil
-	}
 	var last uint64
-	var names, keys []string
-	var positions []int64
 	for _, a := range asked {
 		last = max(last, a.At)
-		names, keys, positions = append(names, a.Register), append(keys, a.Key), append(positions, int64(a.At))
 		facts[a] = nil
 	}
 	if _, err := db.Wait(ctx, registers.Name, last); err != nil {
 		return nil, err
 	}
-	rows, err := db.pool.Query(ctx, `
-		select a.position, e.register, e.key, e.valid_from, e.valid_to, e.case_id, e.agency, e.event, e.act, e.says
-		from (
-			select distinct register, key, position
-			from unnest($1::text[], $2::text[], $3::bigint[]) a(register, key, position)
-		) a
-		join `+registers.schema()+`.entry e using (register, key)
-		where e.known_at <= a.position and (e.gone_at is null or e.gone_at > a.position)`, names, keys, positions)
-	if err != nil {
-		return nil, fmt.Errorf("look up registers of the past: %w", err)
+	for part := range slices.Chunk(slices.Collect(maps.Keys(facts)), 500) {
+		if err := db.answer(ctx, facts, part); err != nil {
+			return nil, fmt.Errorf("look up registers: %w", err)
+		}
 	}
-	var position int64
+	return facts, nil
+}
+
+// answer adds the answers to some questions, each asked once.
+func (db *DB) answer(ctx context.Context, facts domain.FactsThen, asked []domain.Asked) error {
+	names, keys, positions := make([]string, len(asked)), make([]string, len(asked)), make([]int64, len(asked))
+	for i, a := range asked {
+		names[i], keys[i], positions[i] = a.Register, withoutZero(a.Key), int64(a.At)
+	}
+	rows, err := db.pool.Query(ctx, `
+		select a.number, e.valid_from, e.valid_to, e.case_id, e.agency, e.event, e.act, e.says
+		from unnest($1::text[], $2::text[], $3::bigint[]) with ordinality a(register, key, position, number)
+		cross join lateral (
+			select *
+			from `+registers.schema()+`.entry e
+			where e.register = a.register and e.key = a.key and e.known_at <= a.position and (e.gone_at is null or e.gone_at > a.position)
+			limit $4
+		) e`, names, keys, positions, MaxEntries+1)
+	if err != nil {
+		return err
+	}
+	var number int64
 	var e rulebook.Entry
 	var says []byte
-	_, err = pgx.ForEachRow(rows, []any{&position, &e.Register, &e.Key, (*day)(&e.From), (*day)(&e.Until), &e.Case, &e.Agency, &e.Event, &e.Act, &says}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&number, (*day)(&e.From), (*day)(&e.Until), &e.Case, &e.Agency, &e.Event, &e.Act, &says}, func() error {
+		a := asked[number-1]
 		one := e
-		one.Says = nil
+		one.Register, one.Key, one.Says = a.Register, a.Key, nil
 		if err := json.Unmarshal(says, &one.Says); err != nil {
 			return err
 		}
-		at := domain.Asked{Lookup: rulebook.Lookup{Register: e.Register, Key: e.Key}, At: uint64(position)}
-		facts[at] = append(facts[at], one)
+		if facts[a] = append(facts[a], one); len(facts[a]) > MaxEntries {
+			return fmt.Errorf("more than %d entries under %s in register %s", MaxEntries, a.Key, a.Register)
+		}
 		return nil
 	})
-	if err != nil {
-		return nil, fmt.Errorf("look up registers of the past: %w", err)
+	for _, a := range asked {
+		slices.SortFunc(facts[a], rulebook.Entry.Compare)
 	}
-	for _, entries := range facts {
-		slices.SortFunc(entries, rulebook.Entry.Compare)
-	}
-	return facts, nil
+	return err
 }
 
 // Changes returns what the record at a position changed in registers. It waits
@@ -379,7 +357,7 @@ func (db *DB) Asked(ctx context.Context, c rulebook.RegisterChange, after domain
 		from `+registers.schema()+`.asked
 		where register = $1 and key = $2 and last_on >= $3 and case_id > $4
 		order by case_id
-		limit $5`, c.Register, c.Key, day(c.Since), string(after), limit)
+		limit $5`, c.Register, withoutZero(c.Key), day(c.Since), string(after), limit)
 	if err != nil {
 		return nil, fmt.Errorf("cases that asked registers: %w", err)
 	}
@@ -388,4 +366,28 @@ func (db *DB) Asked(ctx context.Context, c rulebook.RegisterChange, after domain
 		return nil, fmt.Errorf("cases that asked registers: %w", err)
 	}
 	return ids, nil
+}
+
+// ChangedBetween reports whether a register came to answer otherwise under one of
+// some keys between two positions, both left out.
+func (db *DB) ChangedBetween(ctx context.Context, lookups []rulebook.Lookup, after, before uint64) (bool, error) {
+	if _, err := db.Wait(ctx, registers.Name, before); err != nil {
+		return false, err
+	}
+	names, keys := make([]string, len(lookups)), make([]string, len(lookups))
+	for i, l := range lookups {
+		names[i], keys[i] = l.Register, withoutZero(l.Key)
+	}
+	var changed bool
+	err := db.pool.QueryRow(ctx, `
+		select exists (
+			select
+			from unnest($1::text[], $2::text[]) a(register, key)
+			join `+registers.schema()+`.entry e using (register, key)
+			where e.known_at > $3 and e.known_at < $4 or e.gone_at > $3 and e.gone_at < $4
+		)`, names, keys, int64(after), int64(before)).Scan(&changed)
+	if err != nil {
+		return false, fmt.Errorf("changes of registers: %w", err)
+	}
+	return changed, nil
 }

@@ -105,7 +105,7 @@ func TestTooManyEntries(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, _, err = db.Facts(t.Context(), []rulebook.Lookup{{Register: "fines", Key: "x"}}, 0)
+	_, err = db.FactsAt(t.Context(), []rulebook.Lookup{{Register: "fines", Key: "x"}}, 0)
 	if err == nil || !strings.Contains(err.Error(), "more than") {
 		t.Errorf("look up %d entries: %v, want an error that says so", MaxEntries+1, err)
 	}

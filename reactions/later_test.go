@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strings"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"liuhen/casework"
@@ -16,7 +18,7 @@ import (
 )
 
 // whole is an office with its read models and registers, and all reactions.
-func whole(t *testing.T) (*office, *projections.DB, reactions.System) {
+func whole(t *testing.T, book *rulebook.Book) (*office, *projections.DB, reactions.System) {
 	t.Helper()
 	o := newOffice(t)
 	db, err := projections.Open(t.Context(), pgtest.New(t), book)
@@ -63,7 +65,7 @@ func (o *office) findingsOf(c domain.CaseID) map[string]string {
 // TestOverdue notes limits that have passed: in each case once, however often the
 // tick comes, and not before the day.
 func TestOverdue(t *testing.T) {
-	o, db, system := whole(t)
+	o, db, system := whole(t, book)
 	tick := reactions.Ticks(system)[0]
 	const cases = 700 // more than a page
 	var commands []domain.Command
@@ -138,7 +140,7 @@ func TestOverdue(t *testing.T) {
 // TestJudgeAgain revokes a certificate with effect from before an act that was in
 // order: the act gets a finding, by itself, and the first record stays.
 func TestJudgeAgain(t *testing.T) {
-	o, _, system := whole(t)
+	o, _, system := whole(t, book)
 	o.runner(func(c *reactions.Config) { c.Reactions = reactions.All(system) })
 	n := 0
 	officer := func(person, act string, f fields) domain.Receipt {
@@ -200,5 +202,87 @@ func TestJudgeAgain(t *testing.T) {
 	}
 	if len(stored) != 3 {
 		t.Errorf("%d records in the case, want three", len(stored))
+	}
+}
+
+const visits = `
+registers:
+  visits: {name: {zh: 检查登记, en: Visits}}
+procedure: visit
+edition: 2021-07-15
+name: {zh: 检查, en: Visit}
+acts:
+  enter: {name: {zh: 进入, en: Enter}, opens: true, fields: {firm: {type: text, required: true}}}
+enters:
+  - {register: visits, on: enter, key: act.firm}
+rules:
+  T-001:
+    says: {zh: 一家一次, en: once a firm}
+    basis: 试验法 第一条
+    severity: minor
+    on: enter
+    with: {others: {register: visits, key: act.firm}}
+    require: others.all(v, v.case == case.id || v.from >= act.day)
+    examples:
+      - {holds: {enter: {firm: A}}}
+      - {broken: {enter: {at: 2025-03-03, firm: A}}, registers: {visits: {A: [{from: 2025-01-06}]}}}
+system_acts:
+  note-findings:
+    name: {zh: 系统登记问题, en: Findings noted}
+    notes: true
+    by: [system]
+    fields: {cause: {type: text}, changed: {type: text}}
+`
+
+// TestJudgeAgainByRegister enters something for a day before the acts of many other
+// cases: each of them that asked for it is judged again, and no other.
+func TestJudgeAgainByRegister(t *testing.T) {
+	law, err := rulebook.Load(fstest.MapFS{"a.yaml": {Data: []byte(strings.SplitAfter(visits, "{visits: {A: [{from: 2025-01-06}]}}}\n")[0])}, "b.yaml": {Data: []byte("system_acts:" + strings.Split(visits, "system_acts:")[1])}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o, db, system := whole(t, law)
+	o.runner(func(c *reactions.Config) { c.Reactions = reactions.All(system)[1:] })
+	enter := func(c, firm string, at time.Time) domain.Command {
+		return domain.Command{
+			ID: "enter", Case: domain.CaseID(c), Agency: "kjj", Procedure: "visit", Act: "enter", At: at,
+			Actor: domain.Actor{ID: "li", Roles: []string{"handler"}}, Fields: fields{"firm": firm}.raw(t),
+		}
+	}
+	day := time.Now().AddDate(0, 0, -10)
+	const cases = 250 // more than a page
+	var commands []domain.Command
+	for i := range cases { // all at once: none sees another
+		commands = append(commands, enter(fmt.Sprint("K-", i), "甲", day))
+	}
+	commands = append(commands, enter("L-1", "乙", day))
+	for _, res := range o.desk.RecordAll(t.Context(), commands) {
+		if res.Err != nil || len(res.Receipt.Findings) > 0 {
+			t.Fatalf("%+v, %v", res.Receipt.Findings, res.Err)
+		}
+	}
+	o.record(enter("E-1", "甲", day.AddDate(0, 0, -1))) // recorded last, for the day before
+	eventually(t, "every case of the firm is judged again", func() bool {
+		for i := range cases {
+			if len(o.findingsOf(domain.CaseID(fmt.Sprint("K-", i)))) != 1 {
+				return false
+			}
+		}
+		return true
+	})
+	for _, c := range []domain.CaseID{"L-1", "E-1"} {
+		if found := o.findingsOf(c); len(found) > 0 {
+			t.Errorf("%s: %v", c, found)
+		}
+	}
+	last, err := o.store.Last(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := db.WaitAll(t.Context(), uint64(last)); err != nil {
+		t.Fatal(err)
+	}
+	if want := 2*cases + 2; int(last) != want {
+		t.Errorf("%d records, want %d: each case noted once", last, want)
 	}
 }

@@ -47,11 +47,11 @@ func overdue(desk Desk, board Board) Tick {
 						Fields: map[string]json.RawMessage{"cause": json.RawMessage(`"overdue"`)},
 					}
 				}
-				for i, res := range desk.RecordAll(ctx, commands) {
-					if res.Err != nil && !isFinal(res.Err) { // final: it is noted already, or was done meanwhile
-						wrong = errors.Join(wrong, fmt.Errorf("case %s: %w", page[i].Case, res.Err))
-					}
+				ids := make([]domain.CaseID, len(page))
+				for i, o := range page {
+					ids[i] = o.Case
 				}
+				wrong = errors.Join(wrong, noted(desk.RecordAll(ctx, commands), ids))
 				after = page[len(page)-1].Case
 			}
 		},

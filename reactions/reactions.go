@@ -79,6 +79,8 @@ type Reaction struct {
 	Acts       []string
 	// Wants, where it is not nil, has the last word.
 	Wants func(domain.Recorded) bool
+	// Timeout is for one try; 0: Config.Timeout.
+	Timeout time.Duration
 	// React does it. The context ends when it takes too long and when the program
 	// stops. An error that is an answer of the domain, or Final, sets the record
 	// aside; one that is a fault of the system (see Later) is tried again for as long as it

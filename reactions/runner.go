@@ -158,7 +158,7 @@ const closeTimeout = 5 * time.Second
 // route is the way of a record: Watermill's router, with one subscriber and one
 // handler for each reaction, and its middleware between the two.
 //
-//	subscriber → standing → correlation → set aside (retry (timeout (recover (React)))) → acknowledge
+//	subscriber → standing → correlation → set aside (retry (recover (React, with a timeout))) → acknowledge
 //
 // What comes out of it as an error is not acknowledged, and comes again.
 func (r *Runner) route(ctx context.Context) error {
@@ -185,7 +185,7 @@ func (r *Runner) route(ctx context.Context) error {
 		ShouldRetry:         func(p middleware.RetryParams) bool { return !isFinal(p.Err) },
 		ResetContextOnRetry: true, // else the second try has the first one's timeout
 	}
-	router.AddMiddleware(r.standing, middleware.CorrelationID, setAside, retry.Middleware, middleware.Timeout(r.Timeout), middleware.Recoverer)
+	router.AddMiddleware(r.standing, middleware.CorrelationID, setAside, retry.Middleware, middleware.Recoverer)
 	for _, re := range r.Reactions {
 		s, err := r.subscriber(re)
 		if err != nil {
@@ -238,7 +238,9 @@ func (r *Runner) handler(re Reaction) message.NoPublishHandlerFunc {
 		if !re.wants(rec) {
 			return nil
 		}
-		if err := re.React(m.Context(), rec); err != nil {
+		ctx, cancel := context.WithTimeout(m.Context(), cmp.Or(re.Timeout, r.Timeout))
+		defer cancel()
+		if err := re.React(ctx, rec); err != nil {
 			return err
 		}
 		r.about(re.Name, func(s *state) { s.handled++ })

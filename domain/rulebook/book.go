@@ -116,10 +116,11 @@ type Procedure struct {
 	Rules     []*Rule       `json:"rules,omitempty"` // its own and those shared by several, by id
 	Source    string        `json:"source"`          // the file it was read from
 
-	acts   map[string]int32 // index into Acts
-	stages map[string]int32 // index into Stages
-	params *paramValues
-	cal    *calendarValue
+	acts     map[string]int32 // index into Acts
+	reserved []string         // names of acts that an open procedure does not take
+	stages   map[string]int32 // index into Stages
+	params   *paramValues
+	cal      *calendarValue
 
 	judged   [][]*use  // by act: what is judged when the act is recorded
 	anyAct   []*use    // for acts that an open procedure does not list

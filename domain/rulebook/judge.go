@@ -85,7 +85,8 @@ type judging struct {
 	values      []*stepValue // of steps that were bound, a few
 	looked      []string
 	findings    []Finding
-	missing     []Lookup // asked of facts and not there
+	asked       []Lookup // of known.Facts
+	missing     []Lookup // of them what is not there
 }
 
 type boundName struct {

@@ -25,8 +25,11 @@ func (l *loader) systemActs() {
 		}
 		before := len(l.errs)
 		for _, p := range l.all {
-			if p.Open {
-				continue // it lists no acts, and its limits are none of ours
+			if p.Open { // its limits are none of ours
+				for _, e := range f.entries(n, "system_acts") {
+					p.reserved = append(p.reserved, e.key)
+				}
+				continue
 			}
 			conditions := make(map[*Act]map[string]ast.Node)
 			for _, e := range f.entries(n, "system_acts") {
@@ -52,6 +55,10 @@ func (l *loader) systemActs() {
 	}
 }
 
+// Reserves reports whether an act is one that the program carries out in other
+// procedures, and that this open one, which takes any act, has not got.
+func (p *Procedure) Reserves(act string) bool { return slices.Contains(p.reserved, act) }
+
 // Again is what earlier acts are judged by once more: what registers hold now.
 type Again struct {
 	Known
@@ -60,9 +67,10 @@ type Again struct {
 	Certify func([]Officer, calendar.Date) []Officer
 }
 
-// Note returns the findings that an act with Notes records at its time: limits
-// that have run out without the act that was due, and what rules say of
-// earlier acts now that registers hold something else. Each is told once: what
+// Note returns the findings that an act with Notes records at its time. Its field
+// cause says which: limits that have run out without the act that was due
+// (overdue), or what rules say of earlier acts now that registers hold something
+// else (registers). Each is told once: what
 // the case has recorded already is left out. Of names the act that a finding is
 // about.
 //
@@ -72,23 +80,35 @@ func (p *Procedure) Note(h *History, next Step, again Again) []Finding {
 	j := p.begin(h, &next, p.params, again.Known)
 	by := RuleBy
 	j.builtIn(&by)
-	j.overdue()
-	found := j.end()
-	return append(found, p.anew(h, again)...)
+	if !ofRegisters(next) {
+		j.overdue()
+		return j.end()
+	}
+	return append(j.end(), p.anew(h, again)...)
 }
 
 // NoteLookups is what Note needs to know of registers and known.Facts has not got.
-func (p *Procedure) NoteLookups(h *History, known Known) []Lookup {
-	var asked []Lookup
-	p.eachBefore(h, func(before *History, s Step) {
-		for _, l := range p.Lookups(before, s, known) {
-			if !slices.Contains(asked, l) {
-				asked = append(asked, l)
-			}
-		}
-	})
-	return asked
+func (p *Procedure) NoteLookups(h *History, next Step, known Known) []Lookup {
+	_, missing := p.NoteAsks(h, next, known)
+	return missing
 }
+
+// NoteAsks is all that Note asks of registers, and what of it known.Facts has not
+// got.
+func (p *Procedure) NoteAsks(h *History, next Step, known Known) (asked, missing []Lookup) {
+	if !ofRegisters(next) {
+		return nil, nil
+	}
+	p.eachBefore(h, func(before *History, s Step) {
+		a, m := p.Asks(before, s, known)
+		asked, missing = append(asked, a...), append(missing, m...)
+	})
+	return eachOnce(asked), eachOnce(missing)
+}
+
+// ofRegisters reports whether a note is about registers that have changed; any
+// other is about limits that have passed.
+func ofRegisters(next Step) bool { return next.Fields["cause"] == "registers" }
 
 // eachBefore calls f for each act that has not been corrected, with the case as
 // it stood when the act was recorded.
@@ -178,13 +198,13 @@ func (j *judging) overdueText(c *clock, run *run) Text {
 func (p *Procedure) anew(h *History, again Again) []Finding {
 	var out []Finding
 	p.eachBefore(h, func(before *History, s Step) {
-		if again.Certify != nil {
+		if again.Certify != nil && s.RosterAt > 0 { // an act judged before there was a register is not held to it
 			s.Officers = again.Certify(s.Officers, calendar.DateOf(s.At))
 		}
 		for _, f := range p.Judge(before, s, again.Known) {
 			r, ok := p.Rule(f.Rule)
 			if !ok || f.Failed || !r.outside || h.noted(f.Rule, s.Event, f.Due) ||
-				slices.ContainsFunc(s.Findings, func(was Finding) bool { return was.Rule == f.Rule }) {
+				slices.ContainsFunc(s.Findings, func(was Finding) bool { return was.Rule == f.Rule && !was.Failed }) {
 				continue
 			}
 			f.Of, f.Verdict = s.Event, Flag

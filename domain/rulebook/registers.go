@@ -3,6 +3,7 @@ package rulebook
 import (
 	"cmp"
 	"crypto/sha256"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -74,6 +75,21 @@ func (e Entry) Equal(other Entry) bool {
 		}
 	}
 	return true
+}
+
+// Text is all that an entry says, in one text: equal for equal entries.
+func (e Entry) Text() string {
+	data, err := json.Marshal(e) // with the names of Says in order
+	if err != nil {
+		panic("rulebook: an entry that is no JSON: " + err.Error())
+	}
+	return string(data)
+}
+
+// underAnyKey reports whether two entries say the same, be it under two keys.
+func (e Entry) underAnyKey(other Entry) bool {
+	other.Key = e.Key
+	return e.Equal(other)
 }
 
 // A Lookup is a question to a register: what stands under the key?
@@ -543,13 +559,14 @@ func (j *judging) look(r *Rule, b *binding) bool {
 	var seen []*Entry
 	for _, key := range keys {
 		at := Lookup{b.lookup.register.Name, key}
+		j.asked = append(j.asked, at)
 		entries, ok := j.known.Facts[at]
 		if !ok {
 			j.missing = append(j.missing, at)
 			continue
 		}
 		for i := range entries {
-			if slices.ContainsFunc(seen, func(e *Entry) bool { return e.Case == entries[i].Case && e.Event == entries[i].Event }) {
+			if slices.ContainsFunc(seen, func(e *Entry) bool { return e.underAnyKey(entries[i]) }) {
 				continue // it stands under two of the keys
 			}
 			seen = append(seen, &entries[i])
@@ -583,9 +600,16 @@ func (j *judging) unanswered(r *Rule, reg *Register) {
 // Lookups is what the rules need to know of registers to judge an act: what
 // known.Facts has not got. Ask for all of it and call Judge with the answers.
 func (p *Procedure) Lookups(h *History, next Step, known Known) []Lookup {
+	_, missing := p.Asks(h, next, known)
+	return missing
+}
+
+// Asks is all that the rules ask of registers to judge an act, and what of it
+// known.Facts has not got. What they ask may depend on what was answered.
+func (p *Procedure) Asks(h *History, next Step, known Known) (asked, missing []Lookup) {
 	act := p.actIndex(next.Act)
 	if act >= 0 && !p.looks[act] || act < 0 && !p.anyLooks {
-		return nil
+		return nil, nil
 	}
 	j := p.begin(h, &next, p.params, known)
 	defer j.end()
@@ -594,9 +618,13 @@ func (p *Procedure) Lookups(h *History, next Step, known Known) []Lookup {
 			j.apply(u)
 		}
 	}
-	missing := slices.Clone(j.missing)
-	slices.SortFunc(missing, func(a, b Lookup) int {
+	return eachOnce(slices.Clone(j.asked)), eachOnce(slices.Clone(j.missing))
+}
+
+// eachOnce sorts lookups and leaves out doubles.
+func eachOnce(lookups []Lookup) []Lookup {
+	slices.SortFunc(lookups, func(a, b Lookup) int {
 		return cmp.Or(strings.Compare(a.Register, b.Register), strings.Compare(a.Key, b.Key))
 	})
-	return slices.Compact(missing)
+	return slices.Compact(lookups)
 }

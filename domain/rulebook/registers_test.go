@@ -149,6 +149,44 @@ func TestLookups(t *testing.T) {
 	}
 }
 
+// TestEntriesOfOneEvent sees all that one act entered under a key.
+func TestEntriesOfOneEvent(t *testing.T) {
+	p, _ := load(t, visits).Procedure("visit")
+	next := Step{Event: "9", Act: "approve", At: on(5), Recorded: on(5), Fields: map[string]any{"firm": "A"}}
+	joint := Entry{Register: "visits", Key: "a", From: calendar.MakeDate(2025, 1, 6), Case: "B", Event: "e1", Says: map[string]string{"source": "joint"}}
+	plan := joint
+	plan.Says = map[string]string{"source": "plan"}
+	found := p.Judge(p.NewHistory("C", "A"), next, Known{Facts: Facts{{"visits", "a"}: {joint, plan}}})
+	if len(found) != 1 || !strings.Contains(found[0].Detail.EN, "2 visits") {
+		t.Errorf("found %+v, want both entries seen and the second found", found)
+	}
+}
+
+// TestAsksInTurn asks what depends on an answer, and tells all that was asked.
+func TestAsksInTurn(t *testing.T) {
+	text := strings.Replace(visits, `with: {before: {register: visits, key: "[normal(act.firm)] + act.names"}}`,
+		`with: {first: {register: visits, key: act.firm}, before: {register: visits, key: "first.map(e, e.case)"}}`, 1)
+	if text == visits {
+		t.Fatal("the rule is not in the text")
+	}
+	text = strings.NewReplacer("{a: [{from: 2025-01-06, source: plan}]}", "{A: [{from: 2025-01-06, case: X}], X: [{from: 2025-01-06, source: plan}]}",
+		"- {holds: {approve: {at: 2025-03-03, firm: A}}, registers: {visits: {a: [{from: 2025-01-06, source: joint}], b: [{from: 2025-01-07}]}}}\n      ", "").Replace(text)
+	b := load(t, text)
+	for _, r := range RunExamples(b) {
+		if !r.OK {
+			t.Errorf("example at %s: %s", r.Source, r.Why)
+		}
+	}
+	p, _ := b.Procedure("visit")
+	h := p.NewHistory("C", "A")
+	next := Step{Event: "9", Act: "approve", At: on(5), Recorded: on(5), Fields: map[string]any{"firm": "A"}}
+	facts := Facts{{"visits", "A"}: {{Register: "visits", Key: "A", Case: "X", Event: "e1"}}}
+	asked, missing := p.Asks(h, next, Known{Facts: facts})
+	if want := []Lookup{{"visits", "A"}, {"visits", "X"}}; !reflect.DeepEqual(asked, want) || !reflect.DeepEqual(missing, want[1:]) {
+		t.Errorf("asked %v, missing %v; want %v and the second of them", asked, missing, want)
+	}
+}
+
 // TestEnteringFails says so where no entry can be made.
 func TestEnteringFails(t *testing.T) {
 	p, _ := load(t, strings.Replace(visits, "from: act.planned", "from: act.no", 1)).Procedure("visit")

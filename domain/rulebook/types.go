@@ -82,6 +82,7 @@ type Step struct {
 	Imported    bool
 	CorrectedBy string         // id of the event that corrects this one; rules do not see a corrected step
 	Corrects    string         // id of the event that this one corrects
+	RosterAt    uint64         // position at which the register of officers was read for it; 0: it was not
 	Params      map[string]any // values of its agency that it was judged by, see Procedure.Applied
 	Findings    []Finding      // what was found when it was recorded
 }
