@@ -134,7 +134,7 @@ func TestFacts(t *testing.T) {
 		since calendar.Date
 		after domain.CaseID
 		want  int
-	}{{today, "", 21}, {today, "K-9", 1}, {today.AddDays(1), "", 0}} {
+	}{{today, "", 21}, {today, "K-9", 1}, {today.AddDays(1), "", 21}, {today.AddDays(2), "", 0}} {
 		ids, err := db.Asked(t.Context(), rulebook.RegisterChange{Lookup: rulebook.Lookup{Register: "visits", Key: "甲"}, Since: c.since}, c.after, 100)
 		if err != nil || len(ids) != c.want {
 			t.Errorf("asked since %s, after %q: %v, %v; want %d cases", c.since, c.after, ids, err, c.want)

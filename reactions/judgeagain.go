@@ -32,13 +32,13 @@ type Following interface {
 // takeAway are the acts that can make an officer unqualified for a day that is
 // past (domain/law/officer.yaml).
 var takeAway = []string{
-	"enrol-officer", "renew-certificate", "suspend-certificate", "revoke-certificate", "change-certificate", "cancel-certificate", "transfer-officer", "leave-post",
+	"renew-certificate", "suspend-certificate", "revoke-certificate", "change-certificate", "cancel-certificate", "transfer-officer", "leave-post",
 }
 
 // judgeAgain has acts judged again when registers come to say something else of
 // their day: a certificate revoked with effect from last month, a visit that is
 // recorded late. The first findings stay; what is found now is recorded beside them
-// and points at both the act and the record that changed the register. An act that
+// and points at both the act and the record that had it judged again. An act that
 // was judged while such a record was on its way is judged again, too.
 func judgeAgain(desk Desk, book *rulebook.Book, registers Registers, officers Following) Reaction {
 	const name = "judge-again"
