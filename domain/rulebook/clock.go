@@ -538,20 +538,25 @@ func (p *Procedure) Deadlines(h *History, cal *calendar.Calendar) []Deadline {
 
 func (j *judging) deadlines() []Deadline {
 	var out []Deadline
+	j.eachRun(func(c *clock, run *run) {
+		d := c.deadline(run)
+		d.ToNote = run.toNote(j.h, c.rule)
+		out = append(out, d)
+	})
+	return out
+}
+
+// eachRun calls f for every limit that has begun to run in the case.
+func (j *judging) eachRun(f func(c *clock, run *run)) {
 	for _, c := range j.p.clocks {
 		runs := j.runs(c, false)
 		for i := range runs {
-			run := &runs[i]
-			if !c.rule.inForce(run.day) {
-				continue
+			if run := &runs[i]; c.rule.inForce(run.day) {
+				j.finish(c, run, int32(len(j.h.live.items)), false)
+				f(c, run)
 			}
-			j.finish(c, run, int32(len(j.h.live.items)), false)
-			d := c.deadline(run)
-			d.ToNote = run.toNote(j.h, c.rule)
-			out = append(out, d)
 		}
 	}
-	return out
 }
 
 func (c *clock) deadline(run *run) Deadline {

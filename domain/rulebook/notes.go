@@ -140,25 +140,17 @@ func (h *History) noted(rule, of string, due calendar.Date) bool {
 
 // overdue finds the limits that have run out by the time of the act.
 func (j *judging) overdue() {
-	for _, c := range j.p.clocks {
-		runs := j.runs(c, false)
-		for i := range runs {
-			run := &runs[i]
-			if !c.rule.inForce(run.day) {
-				continue
-			}
-			j.finish(c, run, int32(len(j.h.live.items)), false)
-			if !run.toNote(j.h, c.rule) || !run.passed(j.next.At) {
-				continue
-			}
-			j.looked = append(j.looked[:0], run.start.Event)
-			j.bound = j.bound[:0]
-			f := j.finding(c.rule)
-			f.Verdict, f.Demands = Flag, ""
-			f.Of, f.Due, f.Detail = run.start.Event, run.due.On, j.overdueText(c, run)
-			j.findings = append(j.findings, f)
+	j.eachRun(func(c *clock, run *run) {
+		if !run.toNote(j.h, c.rule) || !run.passed(j.next.At) {
+			return
 		}
-	}
+		j.looked = append(j.looked[:0], run.start.Event)
+		j.bound = j.bound[:0]
+		f := j.finding(c.rule)
+		f.Verdict, f.Demands = Flag, ""
+		f.Of, f.Due, f.Detail = run.start.Event, run.due.On, j.overdueText(c, run)
+		j.findings = append(j.findings, f)
+	})
 }
 
 // toNote reports whether a limit is one whose end is to be noted when it passes:

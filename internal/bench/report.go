@@ -66,10 +66,7 @@ func (r *report) add(group, name, unit string, value float64, lat []time.Duratio
 
 // beside names the raw limit of the same run that a row is compared with, and
 // the share of it that it should reach.
-func (m *row) beside(raw string, want float64) *row {
-	m.Raw, m.Want = raw, want
-	return m
-}
+func (m *row) beside(raw string, want float64) { m.Raw, m.Want = raw, want }
 
 // besideNow is beside for a limit that was measured just before this round:
 // this kind of machine is twice as fast in one minute as in the next, so a
