@@ -127,38 +127,27 @@ func entriesOf(c CaseState) [][]any {
 		return nil
 	}
 	var all []heldEntry
-	h := c.Procedure.NewHistory(string(c.ID), c.Agency)
 	receipts := c.After(0)
-	for i, s := range c.History.Steps {
-		s.CorrectedBy = "" // not yet
-		h = h.Append(s)
-		if !c.Procedure.MovesEntries(&s) {
-			continue
-		}
-		at := receipts[i].Position
-		known := make(map[string]int) // how often an entry is known now, by what it says
-		now := c.Procedure.Entries(h)
-		for _, e := range now {
-			known[e.Text()]++
-		}
-		for k := range all {
-			held := &all[k]
-			if held.goneAt > 0 {
-				continue
+	c.Procedure.EachEntryChange(c.History, func(step int, gone, known []rulebook.Entry) {
+		at := receipts[step].Position
+		if len(gone) > 0 {
+			left := make(map[string]int, len(gone)) // how often, by what it says
+			for _, e := range gone {
+				left[e.Text()]++
 			}
-			if text := held.Text(); known[text] > 0 {
-				known[text]--
-			} else {
-				held.goneAt = at
+			for k := range all {
+				if held := &all[k]; held.goneAt == 0 {
+					if text := held.Text(); left[text] > 0 {
+						left[text]--
+						held.goneAt = at
+					}
+				}
 			}
 		}
-		for _, e := range now {
-			if text := e.Text(); known[text] > 0 {
-				known[text]--
-				all = append(all, heldEntry{Entry: e, knownAt: at})
-			}
+		for _, e := range known {
+			all = append(all, heldEntry{Entry: e, knownAt: at})
 		}
-	}
+	})
 	rows := make([][]any, len(all))
 	for i, e := range all {
 		says, err := json.Marshal(e.Says)

@@ -364,6 +364,101 @@ func (p *Procedure) Entries(h *History) []Entry {
 	return out
 }
 
+// EachEntryChange calls f for each step of a case at which what it has in registers
+// became another: with the step's place in h.Steps, what stood there before and
+// does not any more, and what stands there now and did not, in the order of
+// Entry.Compare. It goes through the case once.
+func (p *Procedure) EachEntryChange(h *History, f func(step int, gone, known []Entry)) {
+	type line struct {
+		e       *Entering
+		at      int // in live
+		entries []Entry
+	}
+	var lines []line
+	enter := func(g *History, at int) (more []line) {
+		for _, e := range p.Enters {
+			if !e.on.has(g.live.items[at].act) {
+				continue
+			}
+			if entries, err := p.entered(g, e, at); err == nil && len(entries) > 0 {
+				more = append(more, line{e, at, entries})
+			}
+		}
+		return more
+	}
+	g := p.NewHistory(h.Case, h.Agency)
+	g.Area = h.Area
+	for n, s := range h.Steps {
+		s.CorrectedBy = "" // not yet
+		g = g.Append(s)
+		if !p.MovesEntries(&s) {
+			continue
+		}
+		var was, now []Entry
+		if s.Corrects != "" { // what followed may be another
+			for _, l := range lines {
+				was = append(was, l.entries...)
+			}
+			lines = nil
+			for at := range g.live.items {
+				lines = append(lines, enter(g, at)...)
+			}
+			for _, l := range lines {
+				now = append(now, l.entries...)
+			}
+		} else {
+			act := p.actIndex(s.Act)
+			for i := range lines {
+				l := &lines[i]
+				if !slices.ContainsFunc(l.e.ends, func(x ending) bool { return x.acts.has(act) }) {
+					continue
+				}
+				entries, err := p.entered(g, l.e, l.at)
+				if err != nil {
+					entries = nil
+				}
+				was, now = append(was, l.entries...), append(now, entries...)
+				l.entries = entries
+			}
+			more := enter(g, len(g.live.items)-1)
+			lines = append(lines, more...)
+			for _, l := range more {
+				now = append(now, l.entries...)
+			}
+		}
+		if gone, known := apart(was, now); len(gone)+len(known) > 0 {
+			f(n, gone, known)
+		}
+	}
+}
+
+// apart is what stands in one of two lists of entries and not in the other.
+func apart(was, now []Entry) (gone, known []Entry) {
+	if len(was) == 0 || len(now) == 0 {
+		gone, known = was, now
+	} else {
+		left := make(map[string]int, len(now)) // how often, by what it says
+		for _, e := range now {
+			left[e.Text()]++
+		}
+		for _, e := range was {
+			if text := e.Text(); left[text] > 0 {
+				left[text]--
+			} else {
+				gone = append(gone, e)
+			}
+		}
+		for _, e := range now {
+			if text := e.Text(); left[text] > 0 {
+				left[text]--
+				known = append(known, e)
+			}
+		}
+	}
+	slices.SortFunc(known, Entry.Compare)
+	return gone, known
+}
+
 // entered is what one live step enters, with what ended it since.
 func (p *Procedure) entered(h *History, e *Entering, i int) ([]Entry, error) {
 	s := h.at(int32(i))

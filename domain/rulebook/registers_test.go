@@ -110,6 +110,21 @@ func TestEntries(t *testing.T) {
 				got = append(got, fmt.Sprintf("%s %s %s..%s by %s %s", e.Register, e.Key, e.From, until, e.Event, e.Says["source"]))
 			}
 			all := strings.Join(got, "; ")
+			var stands []Entry // by the changes
+			p.EachEntryChange(h, func(_ int, gone, known []Entry) {
+				for _, e := range gone {
+					i := slices.IndexFunc(stands, e.Equal)
+					if i < 0 {
+						t.Fatalf("%+v goes and was not there", e)
+					}
+					stands = slices.Delete(stands, i, i+1)
+				}
+				stands = append(stands, known...)
+			})
+			slices.SortFunc(stands, Entry.Compare)
+			if whole := p.Entries(h); !slices.EqualFunc(stands, whole, Entry.Equal) {
+				t.Errorf("by its changes the case has %+v, at once %+v", stands, whole)
+			}
 			if all != tt.want {
 				t.Errorf("entries %q\nwant    %q", all, tt.want)
 			}
