@@ -24,8 +24,8 @@ type Board interface {
 const overduePage = 500
 
 // overdue records that a limit has passed without the act that was due, when it
-// happens and not only when the late act comes (行政执法监督条例 第二十三条 asks
-// supervision to see it in time). One record tells all that has run out in a case.
+// happens and not only when the late act comes, so that who supervises sees it in
+// time. One record tells all that has run out in a case.
 func overdue(desk Desk, board Board) Tick {
 	const name = "overdue"
 	return Tick{
