@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"unicode"
 
 	"cel.dev/cel-go/cel"
@@ -58,16 +59,23 @@ type scope struct {
 	names map[string]*cel.Type
 }
 
-// compiler makes expressions for the acts of one procedure.
+// compiler makes expressions for the acts of one procedure. Copies of it share
+// what they have made, and may be used at once.
 type compiler struct {
 	base     *cel.Env
 	types    *typeProvider
-	scopes   map[string]*scope
-	objects  map[string]*objectType // act types by name
-	anything *objectType            // the attributes that every act has
+	anything *objectType // the attributes that every act has
+	*made
 
 	// Names of every procedure, while a rule that several share is compiled.
 	lenientActs, lenientStages map[string]bool
+}
+
+// made is what compilers share. The mutex guards the maps.
+type made struct {
+	mu      sync.Mutex
+	scopes  map[string]*scope
+	objects map[string]*objectType // act types by name
 }
 
 func newCompiler(paramType *objectType, shared *catalogue) *compiler {
@@ -103,7 +111,7 @@ func newCompiler(paramType *objectType, shared *catalogue) *compiler {
 	if err != nil {
 		panic("rulebook: " + err.Error()) // our own declarations: a bug of ours
 	}
-	c := &compiler{base: base, types: provider, scopes: map[string]*scope{}, objects: map[string]*objectType{}}
+	c := &compiler{base: base, types: provider, made: &made{scopes: map[string]*scope{}, objects: map[string]*objectType{}}}
 	c.anything = newObjectType("Act")
 	c.anything.attributes()
 	provider.objects["Act"] = c.anything
@@ -118,6 +126,8 @@ func (c *compiler) actType(p *Procedure, acts []string) *objectType {
 	}
 	acts = slices.Compact(slices.Sorted(slices.Values(acts)))
 	name := p.Name + "@" + p.Edition.String() + "/" + strings.Join(acts, "|")
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if t, ok := c.objects[name]; ok {
 		return t
 	}
@@ -141,7 +151,7 @@ func (c *compiler) actType(p *Procedure, acts []string) *objectType {
 		}
 	}
 	c.objects[name] = t
-	c.types.objects[name] = t
+	c.types.add(t)
 	return t
 }
 
@@ -153,6 +163,8 @@ func (c *compiler) scope(names map[string]*cel.Type) *scope {
 		fmt.Fprintf(&key, "%s:%s;", name, names[name])
 		options = append(options, cel.Variable(name, names[name]))
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if s, ok := c.scopes[key.String()]; ok {
 		return s
 	}
@@ -241,7 +253,7 @@ func (c *compiler) readable(message, before string, s *scope) string {
 		variable := strings.TrimRight(before[at+1:], ". ")
 		var have []string
 		for name, t := range c.variables(s) {
-			if o := c.types.objects[t.TypeName()]; o != nil && (name == variable || s.names[variable] == nil && variable != "case" && variable != "param") {
+			if o := c.types.object(t.TypeName()); o != nil && (name == variable || s.names[variable] == nil && variable != "case" && variable != "param") {
 				have = append(have, o.order...)
 			}
 		}
@@ -392,19 +404,26 @@ func (c *compiler) inspectLiteral(a *celast.AST, p *Procedure, operand celast.Ex
 		return
 	}
 	sel := operand.AsSelect()
-	t, ok := c.types.objects[a.GetType(sel.Operand().ID()).TypeName()]
-	if !ok {
+	t := c.types.object(a.GetType(sel.Operand().ID()).TypeName())
+	if t == nil {
 		return
 	}
 	f := t.source[sel.FieldName()]
 	switch {
 	case f != nil && f.codes != nil && s != "" && !f.codes.Has(s):
 		complain(at, "code table %s has no code %q", f.codes.Name, s)
-	case f == nil && sel.FieldName() == "name" && (t == c.anything || c.objects[t.name] == t) && !c.hasAct(p, s):
+	case f == nil && sel.FieldName() == "name" && (t == c.anything || c.object(t.name) == t) && !c.hasAct(p, s):
 		complain(at, "procedure %s has no act %q%s", p.Name, s, nearest(s, keysOf(p.acts)))
 	case t == caseType && sel.FieldName() == "stage" && s != "" && !c.hasStage(p, s):
 		complain(at, "procedure %s has no stage %q; its stages are %s", p.Name, s, list(p.stageNames()))
 	}
+}
+
+// object is a type that actType has made, or nil.
+func (m *made) object(name string) *objectType {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.objects[name]
 }
 
 func (c *compiler) hasAct(p *Procedure, name string) bool {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"sync"
 	"time"
 
 	"cel.dev/cel-go/cel"
@@ -468,25 +469,39 @@ func whole(v any) (int64, bool) {
 // standard one.
 type typeProvider struct {
 	types.Provider
+	mu      sync.RWMutex // guards objects: more are added while others are asked for
 	objects map[string]*objectType
 }
 
+// object is nil where there is no such type.
+func (p *typeProvider) object(name string) *objectType {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	return p.objects[name]
+}
+
+func (p *typeProvider) add(t *objectType) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.objects[t.name] = t
+}
+
 func (p *typeProvider) FindStructType(name string) (*types.Type, bool) {
-	if t, ok := p.objects[name]; ok {
+	if t := p.object(name); t != nil {
 		return types.NewTypeTypeWithParam(t.cel), true
 	}
 	return nil, false
 }
 
 func (p *typeProvider) FindStructFieldNames(name string) ([]string, bool) {
-	if t, ok := p.objects[name]; ok {
+	if t := p.object(name); t != nil {
 		return t.order, true
 	}
 	return nil, false
 }
 
 func (p *typeProvider) FindStructFieldType(name, field string) (*types.FieldType, bool) {
-	if t, ok := p.objects[name]; ok {
+	if t := p.object(name); t != nil {
 		f, ok := t.fields[field]
 		return f, ok
 	}

@@ -47,9 +47,11 @@ func (l *loader) readExamples() {
 		}
 		groups[t] = append(groups[t], p)
 	}
+	var shares []func(*loader)
 	for _, t := range order {
-		l.readGroup(groups[t])
+		shares = append(shares, func(l *loader) { l.readGroup(groups[t]) })
 	}
+	l.share(shares)
 }
 
 func (l *loader) readGroup(group []pendingExamples) {
@@ -58,8 +60,9 @@ func (l *loader) readGroup(group []pendingExamples) {
 	slices.SortStableFunc(group, func(a, b pendingExamples) int {
 		return cmp.Compare(btoi(a.r.p.Open), btoi(b.r.p.Open))
 	})
-	first := group[0]
-	items := first.r.items(first.n)
+	first := *group[0].r
+	first.reader.errs = &l.errs
+	items := first.items(group[0].n)
 	count := map[string]int{}
 	for i, item := range items {
 		var failed Errors
@@ -86,7 +89,7 @@ func (l *loader) readGroup(group []pendingExamples) {
 	}
 	for _, kind := range exampleKinds[:2] {
 		if count[kind] == 0 {
-			first.r.failAt(first.r.entry.at, "expected at least one example with %s:", kind)
+			first.failAt(first.entry.at, "expected at least one example with %s:", kind)
 		}
 	}
 }

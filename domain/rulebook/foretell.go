@@ -163,7 +163,7 @@ func (f *foreteller) acts(x celast.Expr) []*Act {
 	if x.Kind() != celast.IdentKind || x.AsIdent() != "act" {
 		return nil
 	}
-	if t := f.c.objects[f.a.GetType(x.ID()).TypeName()]; t != nil {
+	if t := f.c.object(f.a.GetType(x.ID()).TypeName()); t != nil {
 		return t.acts
 	}
 	return nil

@@ -65,7 +65,7 @@ type loader struct {
 	numbered []string        // see Coverage
 	leftOut  map[string]Text // by id
 	source   map[*Procedure]*file
-	examples []pendingExamples
+	examples []pendingExamples // one for each rule that was read, in order
 
 	unreadable bool // a file is not YAML at all
 }

@@ -2,11 +2,13 @@ package rulebook
 
 import (
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 
 	"cel.dev/cel-go/cel"
 	"github.com/goccy/go-yaml/ast"
+	"golang.org/x/sync/errgroup"
 
 	"liuhen/domain/calendar"
 )
@@ -17,7 +19,8 @@ var ruleID = regexp.MustCompile(`^[A-Z][A-Z0-9]*-[A-Za-z0-9][A-Za-z0-9.-]*$`)
 var shapes = []string{"require", "within", "ahead", "before", "count"}
 
 // rules reads the rules of each procedure's own file, then those that several
-// share, and indexes them by act.
+// share, and indexes them by act. They are compiled on all processors, for that
+// is the other half of the work of loading.
 func (l *loader) rules() {
 	everyAct, everyStage := map[string]bool{}, map[string]bool{}
 	for _, p := range l.all {
@@ -28,25 +31,69 @@ func (l *loader) rules() {
 			everyStage[s.Name] = true
 		}
 	}
+	var shares []func(*loader)
 	for _, p := range l.all {
-		f := l.source[p]
-		l.readEnters(f, p)
-		for _, e := range f.entries(f.nodes["rules"], "rules") {
-			l.readRule(&ruleReader{loader: l, reader: *f.reader, p: p, entry: e})
-		}
+		shares = append(shares, func(l *loader) {
+			f := l.source[p].to(l)
+			l.readEnters(f, p)
+			for _, e := range f.entries(f.nodes["rules"], "rules") {
+				l.readRule(&ruleReader{loader: l, reader: *f.reader, p: p, entry: e})
+			}
+		})
 	}
 	for _, f := range l.files {
 		if f.procedure == nil {
 			for _, e := range f.entries(f.nodes["rules"], "rules") {
-				l.sharedRule(f, e, everyAct, everyStage)
+				shares = append(shares, func(l *loader) { l.sharedRule(f.to(l), e, everyAct, everyStage) })
 			}
 		}
+	}
+	l.share(shares)
+	for _, x := range l.examples {
+		r := x.r
+		if other, twice := r.p.Rule(r.rule.ID); twice {
+			r.failAt(r.entry.at, "the rule is already defined in %s", other.Source)
+			continue
+		}
+		r.p.Rules = append(r.p.Rules, r.rule)
 	}
 	l.readExamples()
 	for _, p := range l.all {
 		slices.SortStableFunc(p.Rules, func(a, b *Rule) int { return strings.Compare(a.ID, b.ID) })
 		p.index()
 	}
+}
+
+// share runs each share of the work with a loader of its own, on all processors,
+// and then takes over what they found, in their order.
+func (l *loader) share(shares []func(*loader)) {
+	parts := make([]*loader, len(shares))
+	var work errgroup.Group
+	work.SetLimit(runtime.GOMAXPROCS(0))
+	for i, read := range shares {
+		part, compiler := *l, *l.compiler
+		part.errs, part.examples, part.compiler = nil, nil, &compiler
+		parts[i] = &part
+		work.Go(func() error {
+			read(&part)
+			return nil
+		})
+	}
+	_ = work.Wait() // mistakes are in the parts
+	for _, part := range parts {
+		l.errs = append(l.errs, part.errs...)
+		for _, x := range part.examples {
+			x.r.loader, x.r.reader.errs = l, &l.errs
+			l.examples = append(l.examples, x)
+		}
+	}
+}
+
+// to is the file as a share of the work reads it: its mistakes go to l.
+func (f *file) to(l *loader) *file {
+	r, c := *f.reader, *f
+	r.errs, c.reader = &l.errs, &r
+	return &c
 }
 
 // sharedRule reads a rule for every procedure that it names. An act that only
@@ -169,7 +216,6 @@ func (l *loader) readRule(r *ruleReader) bool {
 		l.errs = append(l.errs, r.idles...)
 		return false
 	}
-	r.p.Rules = append(r.p.Rules, r.rule)
 	l.examples = append(l.examples, pendingExamples{r, r.kept["examples"]})
 	return true
 }
@@ -186,9 +232,6 @@ func (r *ruleReader) head(severe bool) {
 	}
 	if r.agency && strings.HasPrefix(r.rule.ID, "R-") {
 		r.failAt(at, "ids with R- are national rules; an agency's own rule needs a prefix of its own")
-	}
-	if other, twice := r.p.Rule(r.rule.ID); twice {
-		r.failAt(at, "the rule is already defined in %s", other.Source)
 	}
 	if r.rule.Says.ZH == "" {
 		r.failAt(at, "expected says: {zh: …, en: …}, the rule in a sentence")
