@@ -141,6 +141,18 @@ func (s *Store) Load(ctx context.Context, stream string) ([]Record, Position, er
 	return recs, through, nil
 }
 
+// At returns the record at a position, from the server; ErrNotWhole if there is none.
+func (s *Store) At(ctx context.Context, p Position) (Record, error) {
+	r, err := s.plain.get(ctx, map[string]any{"seq": p})
+	if err != nil {
+		return Record{}, fmt.Errorf("read position %d: %w", p, err)
+	}
+	if r.Position != p {
+		return Record{}, fmt.Errorf("%w: there is no record at position %d", ErrNotWhole, p)
+	}
+	return r, nil
+}
+
 // Last returns the position of the volume's last record, from the server.
 func (s *Store) Last(ctx context.Context) (Position, error) { return s.plain.end(ctx) }
 

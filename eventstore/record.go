@@ -21,6 +21,9 @@ type Record struct {
 	Data     []byte
 }
 
+// Name is the name of the record's stream: the last token of its subject.
+func (r *Record) Name() string { return nameOf(r.Stream) }
+
 // Conditions that a caller can act on. Test for them with errors.Is.
 var (
 	// ErrConflict: something has been written to the stream since.

@@ -528,6 +528,11 @@ func (s *Store) incident(kind, why string) {
 	s.logger.Error("incident: writing is stopped", "kind", kind, "why", why)
 }
 
+// Halt stops all writing of this process for a reason that others have found in
+// the volume, such as records that are missing: Append says ErrStopped with it.
+// Reading goes on. It ends with the process: a person must look first.
+func (s *Store) Halt(kind, why string) { s.incident("halt: "+kind, why) }
+
 // resolved lets writing go on after an incident that a person has put right.
 func (s *Store) resolved(kind string) {
 	s.mu.Lock()
