@@ -2,6 +2,7 @@ package transparency
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"iter"
@@ -73,6 +74,52 @@ func OpenHistory(ctx context.Context, js jetstream.JetStream, volume string, rep
 	return h, nil
 }
 
+// Settings are what a log was begun with. They do not change.
+type Settings struct {
+	Leaf    string   `json:"leaf"`              // the version of its leaves
+	Origin  string   `json:"origin"`            // its name
+	Volume  string   `json:"volume"`            // whose log it is
+	Keys    []string `json:"keys"`              // the verifier keys that it began with
+	Digests []string `json:"digests,omitempty"` // beside SHA-256
+}
+
+// Settings returns what the log was begun with, or ErrNone.
+func (h *History) Settings(ctx context.Context) (Settings, error) {
+	e, err := h.Last(ctx, KindSettings)
+	if err != nil {
+		return Settings{}, err
+	}
+	var s Settings
+	if err := json.Unmarshal(e.Data, &s); err != nil {
+		return Settings{}, fmt.Errorf("settings of the log: %w", err)
+	}
+	if s.Leaf != leafVersion {
+		return Settings{}, fmt.Errorf("the leaves of the log are %q, this program makes %q", s.Leaf, leafVersion)
+	}
+	for _, name := range s.Digests {
+		if furtherDigests[name] == nil {
+			return Settings{}, fmt.Errorf("the log was begun with the digest %q, which is not known here", name)
+		}
+	}
+	return s, nil
+}
+
+// Begin begins a log, and returns ErrRaced where it was begun already.
+func (h *History) Begin(ctx context.Context, s Settings) (Settings, error) {
+	s.Leaf = leafVersion
+	for _, name := range s.Digests {
+		if furtherDigests[name] == nil {
+			return s, fmt.Errorf("there is no digest %q", name)
+		}
+	}
+	text, err := json.Marshal(s)
+	if err != nil {
+		return s, err
+	}
+	_, err = h.Replace(ctx, KindSettings, text, 0)
+	return s, err
+}
+
 // Last returns the newest entry of a kind, or ErrNone.
 func (h *History) Last(ctx context.Context, kind Kind) (HistoryEntry, error) {
 	m, err := h.stream.GetLastMsgForSubject(ctx, h.prefix+string(kind))
@@ -124,9 +171,15 @@ func (h *History) End(ctx context.Context) (uint64, error) {
 // Follow yields every entry after a number, in order, and then each new one,
 // until ctx ends; the last thing it yields is an error, that of ctx then.
 func (h *History) Follow(ctx context.Context, after uint64) iter.Seq2[HistoryEntry, error] {
+	return h.follow(ctx, after, "*")
+}
+
+// follow is Follow for one kind, or for all ("*").
+func (h *History) follow(ctx context.Context, after uint64, kind Kind) iter.Seq2[HistoryEntry, error] {
 	return func(yield func(HistoryEntry, error) bool) {
 		consumer, err := h.stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{
 			DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: after + 1,
+			FilterSubjects: []string{h.prefix + string(kind)},
 		})
 		if err != nil {
 			yield(HistoryEntry{}, fmt.Errorf("history of the log: %w", err))
@@ -153,11 +206,12 @@ func (h *History) Follow(ctx context.Context, after uint64) iter.Seq2[HistoryEnt
 				yield(HistoryEntry{}, err)
 				return
 			}
-			if meta.Sequence.Stream != after+1 {
-				yield(HistoryEntry{}, fmt.Errorf("history of the log: entry %d follows %d", meta.Sequence.Stream, after))
+			seq := meta.Sequence.Stream
+			if seq != after+1 && kind == "*" {
+				yield(HistoryEntry{}, fmt.Errorf("history of the log: entry %d follows %d", seq, after))
 				return
 			}
-			after++
+			after = seq
 			if !yield(HistoryEntry{after, Kind(strings.TrimPrefix(m.Subject(), h.prefix)), meta.Timestamp, m.Data()}, nil) {
 				return
 			}
@@ -182,4 +236,26 @@ func (h *History) All(ctx context.Context) iter.Seq2[HistoryEntry, error] {
 			}
 		}
 	}
+}
+
+// Of returns every entry of a kind that is there now, in order: for kinds that
+// have few.
+func (h *History) Of(ctx context.Context, kind Kind) ([]HistoryEntry, error) {
+	last, err := h.Last(ctx, kind)
+	if errors.Is(err, ErrNone) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var all []HistoryEntry
+	for e, err := range h.follow(ctx, 0, kind) {
+		if err != nil {
+			return nil, err
+		}
+		if all = append(all, e); e.Seq >= last.Seq {
+			break
+		}
+	}
+	return all, nil
 }

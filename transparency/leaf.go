@@ -24,6 +24,7 @@ import (
 
 	"liuhen/eventstore"
 	"liuhen/transparency/heads"
+	"liuhen/transparency/sm"
 )
 
 // A Leaf is what the log says of one record. It has digests only: it tells
@@ -150,4 +151,6 @@ func (l Leaf) Fits(r eventstore.Record) error {
 }
 
 // furtherDigests are the algorithms that a log may be begun with beside SHA-256.
-var furtherDigests = map[string]func(data []byte) string{}
+var furtherDigests = map[string]func(data []byte) string{
+	"sm3": func(data []byte) string { return fmt.Sprintf("%x", sm.Sum(data)) }, // GB/T 32905
+}

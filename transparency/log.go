@@ -14,13 +14,10 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"time"
 
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
 
@@ -31,9 +28,8 @@ import (
 // Config says which volume a log is of, and where its parts are.
 type Config struct {
 	Store    *eventstore.Store
-	Volume   string     // of Store
-	NATS     *nats.Conn // of the history
-	Replicas int
+	History  *History
+	Settings Settings // what History has; see Begin
 
 	Dir string // of the tiles and what else can be made anew from the record
 	// Memory is a file that remembers the newest checkpoint that this process has
@@ -41,26 +37,15 @@ type Config struct {
 	// put back to an older copy together with its history is found out.
 	Memory string
 
-	Origin string
-	// Signers sign checkpoints; their names are Origin. Without one this process
-	// follows the log and does not seal.
+	// Signers sign checkpoints; their names are the log's origin. Without one this
+	// process follows the log and does not seal.
 	Signers []note.Signer
 	Keys    note.Verifiers // of the log: present and past
-	// Digests are algorithms beside SHA-256 that a log is begun with.
-	Digests []string
 
 	Period time.Duration // between two checkpoints while records come; default 1 s
 	Logger *slog.Logger
 
 	beforePublish func() // a test comes between signature and publication
-}
-
-// Settings are what a log was begun with. They do not change.
-type Settings struct {
-	Leaf    string   `json:"leaf"` // the version of its leaves
-	Origin  string   `json:"origin"`
-	Volume  string   `json:"volume"`
-	Digests []string `json:"digests,omitempty"` // beside SHA-256
 }
 
 // A Log is this process's view of the log of a volume. Its methods may be called
@@ -91,8 +76,8 @@ const gathering = 50 * time.Millisecond
 // held against the log.
 const sampled = 16
 
-// Open opens the log of a volume, or begins one, and holds the volume against the
-// newest checkpoint. Call it before Store.Run, so that nothing is written before.
+// Open opens the log of a volume and holds the volume against the newest
+// checkpoint. Call it before Store.Run, so that nothing is written before.
 // What does not fit is an incident: it stops all writing (Store.Halt), and is
 // told by Status; the log is then only read. An error means that the check could
 // not be made.
@@ -100,17 +85,8 @@ func Open(ctx context.Context, c Config) (*Log, error) {
 	if c.Period == 0 {
 		c.Period = time.Second
 	}
-	js, err := jetstream.New(c.NATS)
-	if err != nil {
-		return nil, fmt.Errorf("log of proofs: %w", err)
-	}
-	l := &Log{cfg: c, logger: c.Logger, changed: make(chan struct{})}
-	if l.history, err = OpenHistory(ctx, js, c.Volume, c.Replicas); err != nil {
-		return nil, err
-	}
-	if err = l.agree(ctx); err == nil {
-		err = l.check(ctx)
-	}
+	l := &Log{cfg: c, logger: c.Logger, history: c.History, changed: make(chan struct{})}
+	err := l.check(ctx)
 	if w := (*incident)(nil); errors.As(err, &w) {
 		l.fail(w)
 	} else if err != nil {
@@ -144,7 +120,7 @@ func (l *Log) fail(w *incident) {
 	}
 	l.cfg.Store.Halt("log of proofs", w.why)
 	l.logger.Error("incident: the record does not fit the log of proofs", "kind", w.kind, "why", w.why)
-	text, err := json.Marshal(map[string]any{"at": time.Now().UTC(), "kind": w.kind, "why": w.why, "volume": l.cfg.Volume, "origin": l.cfg.Origin})
+	text, err := json.Marshal(map[string]any{"at": time.Now().UTC(), "kind": w.kind, "why": w.why, "volume": l.cfg.Settings.Volume, "origin": l.cfg.Settings.Origin})
 	if err != nil {
 		panic("transparency: " + err.Error()) // plain values of our own
 	}
@@ -170,49 +146,6 @@ func appendLine(path string, line []byte) error {
 	}
 	_, err = f.Write(append(line, '\n'))
 	return errors.Join(err, f.Sync(), f.Close())
-}
-
-// agree reads what the log was begun with, or begins it.
-func (l *Log) agree(ctx context.Context) error {
-	want := Settings{Leaf: leafVersion, Origin: l.cfg.Origin, Volume: l.cfg.Volume, Digests: l.cfg.Digests}
-	for {
-		e, err := l.history.Last(ctx, KindSettings)
-		if err == nil {
-			var have Settings
-			if err := json.Unmarshal(e.Data, &have); err != nil {
-				return fmt.Errorf("settings of the log: %w", err)
-			}
-			if have.Leaf != want.Leaf || have.Origin != want.Origin || have.Volume != want.Volume {
-				return fmt.Errorf("the log was begun as %s of volume %s with leaves %s; this is %s of %s with %s",
-					have.Origin, have.Volume, have.Leaf, want.Origin, want.Volume, want.Leaf)
-			}
-			for _, name := range have.Digests {
-				if furtherDigests[name] == nil {
-					return fmt.Errorf("the log was begun with the digest %q, which is not known here", name)
-				}
-			}
-			if !slices.Equal(have.Digests, want.Digests) {
-				l.logger.Warn("the log keeps the digests that it was begun with", "have", have.Digests, "configured", want.Digests)
-			}
-			l.cfg.Digests = have.Digests
-			return nil
-		}
-		if !errors.Is(err, ErrNone) {
-			return err
-		}
-		for _, name := range want.Digests {
-			if furtherDigests[name] == nil {
-				return fmt.Errorf("there is no digest %q", name)
-			}
-		}
-		text, err := json.Marshal(want)
-		if err != nil {
-			return err
-		}
-		if _, err := l.history.Replace(ctx, KindSettings, text, 0); err != nil && !errors.Is(err, ErrRaced) {
-			return err
-		}
-	}
 }
 
 // check holds the record against what was signed.
@@ -273,7 +206,7 @@ func (l *Log) check(ctx context.Context) error {
 func (l *Log) newest(ctx context.Context) (Checkpoint, uint64, error) {
 	e, err := l.history.Last(ctx, KindCheckpoint)
 	if errors.Is(err, ErrNone) {
-		return Checkpoint{Origin: l.cfg.Origin, Root: emptyRoot}, 0, nil
+		return Checkpoint{Origin: l.cfg.Settings.Origin, Root: emptyRoot}, 0, nil
 	}
 	if err != nil {
 		return Checkpoint{}, 0, err
@@ -284,7 +217,7 @@ func (l *Log) newest(ctx context.Context) (Checkpoint, uint64, error) {
 
 // signed reads an entry of the history as a checkpoint of this log.
 func (l *Log) signed(e HistoryEntry) (Checkpoint, error) {
-	c, err := OpenCheckpoint(e.Data, l.cfg.Origin, l.cfg.Keys)
+	c, err := OpenCheckpoint(e.Data, l.cfg.Settings.Origin, l.cfg.Keys)
 	if err != nil {
 		return c, wrong("foreign checkpoint", "entry %d of the history of the log is no checkpoint signed with a key of this log (%v)", e.Seq, err)
 	}
@@ -297,7 +230,7 @@ func (l *Log) headsFile() string { return filepath.Join(l.cfg.Dir, "heads") }
 
 // file reads a checkpoint from a file; zero if there is none.
 func (l *Log) file(path string) (Checkpoint, error) {
-	none := Checkpoint{Origin: l.cfg.Origin, Root: emptyRoot}
+	none := Checkpoint{Origin: l.cfg.Settings.Origin, Root: emptyRoot}
 	if path == "" {
 		return none, nil
 	}
@@ -308,7 +241,7 @@ func (l *Log) file(path string) (Checkpoint, error) {
 	if err != nil {
 		return none, err
 	}
-	c, err := OpenCheckpoint(text, l.cfg.Origin, l.cfg.Keys)
+	c, err := OpenCheckpoint(text, l.cfg.Settings.Origin, l.cfg.Keys)
 	if err != nil {
 		return none, wrong("foreign checkpoint", "%s is no checkpoint signed with a key of this log (%v)", path, err)
 	}
@@ -394,8 +327,8 @@ func (l *Log) take(t *tree, m *heads.Map, recs []eventstore.Record) error {
 		if int64(r.Position) != t.size+1 {
 			return wrong("gap", "position %d follows %d", r.Position, t.size)
 		}
-		leaf := Leaf{Volume: l.cfg.Volume, Position: uint64(r.Position), StoredAt: r.At, Digest: sha256.Sum256(r.Data)}
-		for _, name := range l.cfg.Digests {
+		leaf := Leaf{Volume: l.cfg.Settings.Volume, Position: uint64(r.Position), StoredAt: r.At, Digest: sha256.Sum256(r.Data)}
+		for _, name := range l.cfg.Settings.Digests {
 			leaf.More = append(leaf.More, Digest{name, furtherDigests[name](r.Data)})
 		}
 		m.Add(r.Name(), leaf.Digest)
@@ -815,7 +748,7 @@ func (l *Log) seal(ctx context.Context) error {
 	if err := l.tree.publish(); err != nil {
 		return err
 	}
-	c := Checkpoint{Origin: l.cfg.Origin, Size: l.tree.size, Root: l.tree.root()}
+	c := Checkpoint{Origin: l.cfg.Settings.Origin, Size: l.tree.size, Root: l.tree.root()}
 	var err error
 	if c.Note, err = note.Sign(&note.Note{Text: c.Text()}, l.cfg.Signers...); err != nil {
 		return fmt.Errorf("sign the log at %d records: %w", c.Size, err)
@@ -848,7 +781,7 @@ func (l *Log) Status() Status {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s := Status{
-		Origin: l.cfg.Origin, Size: l.last.Size, Root: l.last.Root, SealedAt: l.lastNews, Incident: l.incident, Standing: l.standing,
+		Origin: l.cfg.Settings.Origin, Size: l.last.Size, Root: l.last.Root, SealedAt: l.lastNews, Incident: l.incident, Standing: l.standing,
 		Seals: len(l.cfg.Signers) > 0,
 	}
 	if l.tree != nil {

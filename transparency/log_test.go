@@ -7,11 +7,14 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/emmansun/gmsm/sm3"
+	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
 
@@ -53,6 +56,8 @@ type office struct {
 	store  *eventstore.Store
 	key    key
 	dir    string
+
+	digests []string // that the log is begun with
 }
 
 func newOffice(t testing.TB) *office {
@@ -64,8 +69,24 @@ func newOffice(t testing.TB) *office {
 
 // config is that of one process.
 func (o *office) config(t testing.TB, process string) Config {
+	t.Helper()
+	js, err := jetstream.New(o.server.Conn())
+	if err != nil {
+		t.Fatal(err)
+	}
+	history, err := OpenHistory(t.Context(), js, "TEST", 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	begun, err := history.Begin(t.Context(), Settings{Origin: testOrigin, Volume: "TEST", Digests: o.digests})
+	if errors.Is(err, ErrRaced) {
+		begun, err = history.Settings(t.Context())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 	return Config{
-		Store: o.store, Volume: "TEST", NATS: o.server.Conn(), Origin: testOrigin,
+		Store: o.store, History: history, Settings: begun,
 		Dir: filepath.Join(o.dir, process, "log"), Memory: filepath.Join(o.dir, process+"-memory"),
 		Signers: []note.Signer{o.key.signer}, Keys: o.key.known(),
 		Period: 10 * time.Millisecond, Logger: eventstoretest.Logger(t),
@@ -378,6 +399,34 @@ func TestForgedProof(t *testing.T) {
 	}
 }
 
+// TestFurtherDigest begins a log with SM3 beside SHA-256.
+func TestFurtherDigest(t *testing.T) {
+	o := newOffice(t)
+	o.digests = []string{"sm3"}
+	l, _ := running(t, o.config(t, "one"))
+	last := o.record(t, 2, 5)
+	sealed(t, l, last)
+	o.proven(t, l, last)
+	p, err := l.Prove(t.Context(), last)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := o.store.At(t.Context(), last)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := []Digest{{"sm3", fmt.Sprintf("%x", sm3.Sum(r.Data))}}; !slices.Equal(p.Leaf.More, want) {
+		t.Errorf("further digests are %v, want %v", p.Leaf.More, want)
+	}
+	p.Leaf.More[0].Hex = strings.Repeat("0", 64)
+	if _, err := p.VerifyRecord(r, testOrigin, o.key.known()); !errors.Is(err, ErrNotProven) {
+		t.Errorf("another SM3: %v, want ErrNotProven", err)
+	}
+	if _, err := l.History().Begin(t.Context(), Settings{Digests: []string{"md5"}}); err == nil || !strings.Contains(err.Error(), "md5") {
+		t.Errorf("begun with md5: %v", err)
+	}
+}
+
 func TestLeafIsWhatItIs(t *testing.T) {
 	at := time.Date(2022, 9, 28, 1, 2, 3, 40, time.UTC)
 	l := Leaf{Volume: "ENF", Position: 7, StoredAt: at, Digest: sha256.Sum256([]byte("{}")), Heads: heads.Key("x")}
@@ -399,16 +448,6 @@ func FuzzParseLeaf(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text []byte) {
 		if l, err := ParseLeaf(text); err == nil && string(l.Text()) != string(text) {
 			t.Errorf("%q was taken and is written %q", text, l.Text())
-		}
-	})
-}
-
-func FuzzOpenCheckpoint(f *testing.F) {
-	f.Add("example.org/log\n7\n2HEWQrcmsEQBYnyp+6wy9chTD7GQPMTbAiWHF5IaSIE=\n")
-	f.Add("x\n0\n47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\n")
-	f.Fuzz(func(t *testing.T, text string) {
-		if c, err := parseCheckpoint(text); err == nil && c.Text() != text {
-			t.Errorf("%q was taken and is written %q", text, c.Text())
 		}
 	})
 }
