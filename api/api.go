@@ -26,6 +26,8 @@ import (
 	"liuhen/identity"
 	"liuhen/projections"
 	"liuhen/reactions"
+	"liuhen/transparency"
+	"liuhen/transparency/keys"
 )
 
 // A Desk carries out commands; *casework.Desk is one.
@@ -86,6 +88,7 @@ type Health struct {
 	Models   []projections.Status `json:"models,omitempty"`   // the read models
 	Stores   []eventstore.Status  `json:"-"`                  // of each volume, for /metrics
 
+	Log       transparency.Status    `json:"log"`
 	Reactions []reactions.Status     `json:"-"` // for /metrics, which anybody may read: what they fail with can name a case
 	Ticks     []reactions.TickStatus `json:"-"`
 }
@@ -108,6 +111,10 @@ type Config struct {
 	Registered func(ctx context.Context, position uint64) error
 
 	Reactions Reactions
+
+	// Log is the log of proofs, and LogKeys its keys; nil where there is none.
+	Log     Proofs
+	LogKeys *keys.Chain
 
 	// Rebuild fills read models anew and tells how far it is; see
 	// projections.Rebuild.

@@ -285,32 +285,38 @@ type recordedOutput struct {
 
 // recorded returns the stored bytes of an event, as they were hashed.
 func (s *server) recorded(ctx context.Context, in *recordedInput) (*recordedOutput, error) {
-	if err := s.waitForRecord(ctx, in.MinPosition); err != nil {
+	r, through, err := s.found(ctx, in)
+	if err != nil {
 		return nil, err
 	}
+	return &recordedOutput{
+		ContentType: "application/cloudevents+json", Digest: reprDigest(r.Digest), Position: position(through), Body: r.Raw,
+	}, nil
+}
+
+// found is the record of an event that the caller may read, and has now looked at.
+func (s *server) found(ctx context.Context, in *recordedInput) (domain.Recorded, uint64, error) {
+	var none domain.Recorded
+	if err := s.waitForRecord(ctx, in.MinPosition); err != nil {
+		return none, 0, err
+	}
 	if err := s.waitFor(ctx, in.MinPosition, "timeline"); err != nil {
-		return nil, err
+		return none, 0, err
 	}
 	c, err := s.openedFor(ctx, identity.ReadCase, domain.CaseID(in.Case))
 	if err != nil {
-		return nil, err
+		return none, 0, err
 	}
 	found, through, err := s.Reads.Load(ctx, []domain.CaseID{c.ID})
 	if err != nil {
-		return nil, err
+		return none, 0, err
 	}
 	for _, r := range found[c.ID] {
-		if r.ID != in.Event {
-			continue
+		if r.ID == in.Event {
+			return r, through, s.looked(ctx, "record "+r.ID, c, 1, "")
 		}
-		if err := s.looked(ctx, "record "+r.ID, c, 1, ""); err != nil {
-			return nil, err
-		}
-		return &recordedOutput{
-			ContentType: "application/cloudevents+json", Digest: reprDigest(r.Digest), Position: position(through), Body: r.Raw,
-		}, nil
 	}
-	return nil, problem(ctx, "not-found", "该案件没有这条记录，或数据尚未跟上", "the case has no such event, or the data has not come so far yet")
+	return none, 0, problem(ctx, "not-found", "该案件没有这条记录，或数据尚未跟上", "the case has no such event, or the data has not come so far yet")
 }
 
 // calendar is what an agency counts days by now; nil for the book's own.

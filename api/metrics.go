@@ -74,6 +74,12 @@ var (
 	tickDoneDesc         = prometheus.NewDesc("liuhen_tick_done_total", "Times that this process has done a tick without a failure.", []string{"tick"}, nil)
 	tickFailuresDesc     = prometheus.NewDesc("liuhen_tick_failures_total", "Times that a tick failed in this process.", []string{"tick"}, nil)
 
+	logSizeDesc     = prometheus.NewDesc("liuhen_log_size", "Records that the newest signed checkpoint of the log of proofs has.", nil, nil)
+	logLagDesc      = prometheus.NewDesc("liuhen_log_lag", "Records that are not under a signed checkpoint yet.", nil, nil)
+	logSealedDesc   = prometheus.NewDesc("liuhen_log_sealed_timestamp_seconds", "When the newest checkpoint became known here.", nil, nil)
+	logCasesDesc    = prometheus.NewDesc("liuhen_log_cases", "Cases whose heads the log of proofs holds in memory.", nil, nil)
+	logIncidentDesc = prometheus.NewDesc("liuhen_log_incident", "1 when the record does not fit the log of proofs.", nil, nil)
+
 	waitingDesc = prometheus.NewDesc("liuhen_read_model_waiting", "1 when a read model cannot apply a record and waits.", []string{"model"}, nil)
 )
 
@@ -122,7 +128,8 @@ func groupSizes(s eventstore.Status) prometheus.Metric {
 // Describe is for prometheus.Collector.
 func (c *stateCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{readyDesc, lastDesc, writerDesc, incidentDesc, modelDesc, waitingDesc, groupDesc,
-		reactionPositionDesc, reactionLagDesc, reactionAsideDesc, reactionStandsDesc, reactionHandledDesc, tickDoneDesc, tickFailuresDesc} {
+		reactionPositionDesc, reactionLagDesc, reactionAsideDesc, reactionStandsDesc, reactionHandledDesc, tickDoneDesc, tickFailuresDesc,
+		logSizeDesc, logLagDesc, logSealedDesc, logCasesDesc, logIncidentDesc} {
 		ch <- d
 	}
 	for _, f := range storeFigures {
@@ -142,6 +149,13 @@ func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
 	gauge(lastDesc, float64(h.Position))
 	gauge(writerDesc, oneIf(h.Writer))
 	gauge(incidentDesc, oneIf(h.Incident != ""))
+	if l := h.Log; l.Origin != "" {
+		gauge(logSizeDesc, float64(l.Size))
+		gauge(logLagDesc, max(0, float64(h.Position)-float64(l.Size)))
+		gauge(logSealedDesc, float64(l.SealedAt.UnixMilli())/1000)
+		gauge(logCasesDesc, float64(l.Cases))
+		gauge(logIncidentDesc, oneIf(l.Incident != ""))
+	}
 	for _, m := range h.Models {
 		gauge(modelDesc, float64(m.Position), m.Model)
 		gauge(waitingDesc, oneIf(m.Error != ""), m.Model)

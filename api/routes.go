@@ -33,6 +33,10 @@ func (s *server) routes(mux *http.ServeMux) {
 	add(s, "GET /v1/cases/{case}/timeline", "read-timeline", cases, "The events of a case", s.timeline, listOf[timelineEntry])
 	add(s, "GET /v1/cases/{case}/next", "read-next", cases, "What may be done next in a case, by whom, and why not", s.next)
 	add(s, "GET /v1/cases/{case}/records/{event}", "read-record", cases, "An event byte for byte as it is stored", s.recorded, verbatim)
+	if s.Log != nil {
+		add(s, "GET /v1/cases/{case}/records/{event}/proof", "prove-record", cases, "A proof that an event is in the log of proofs (C2SP tlog-proof)", s.proof, proven)
+		add(s, "GET /v1/cases/{case}/head", "read-head", cases, "How many events a case has and which is the last, with a proof", s.head)
+	}
 
 	add(s, "GET /v1/ledger", "read-ledger", lists, "The ledger (台账): one row a case, the last opened first", s.ledger, listOf[ledgerEntry])
 	add(s, "GET /v1/deadlines", "read-deadlines", lists, "Limits that run, least time left first", s.deadlines, listOf[deadlineEntry])
@@ -56,6 +60,7 @@ func (s *server) routes(mux *http.ServeMux) {
 	add(s, "GET /v1/tokens", "list-tokens", running, "All tokens, without their secrets", s.tokens)
 	add(s, "DELETE /v1/tokens/{id}", "revoke-token", running, "Revoke a token for good", s.revoke)
 
+	s.logRoutes(mux)
 	mux.HandleFunc("GET /healthz", s.healthz)
 	mux.HandleFunc("GET /readyz", s.readyz)
 	mux.Handle("GET /metrics", s.metrics.handler())
@@ -155,6 +160,14 @@ func verbatim(_ *server, op *huma.Operation) {
 	op.Responses["200"] = &huma.Response{
 		Description: "A CloudEvents 1.0 event in structured JSON form; Repr-Digest is its SHA-256",
 		Content:     map[string]*huma.MediaType{"application/cloudevents+json": {Schema: &huma.Schema{Type: huma.TypeObject}}},
+	}
+}
+
+// proven documents a proof.
+func proven(_ *server, op *huma.Operation) {
+	op.Responses["200"] = &huma.Response{
+		Description: "The proof; its extra data is the text of the leaf",
+		Content:     map[string]*huma.MediaType{"text/plain": {Schema: &huma.Schema{Type: huma.TypeString}}},
 	}
 }
 

@@ -765,15 +765,15 @@ func (l *Log) seal(ctx context.Context) error {
 
 // Status is what the log is doing.
 type Status struct {
-	Origin     string
-	Size       int64     // of the newest checkpoint
-	Root       tlog.Hash // of it
-	SealedAt   time.Time // when it became known here
-	Integrated int64     // records that the tree has taken in
-	Cases      int
-	Incident   string // why all writing is stopped; empty if it is not
-	Standing   string // why the log does not go on at present; empty if it does
-	Seals      bool   // this process can
+	Origin     string    `json:"origin"`
+	Size       int64     `json:"size"`               // of the newest checkpoint
+	Root       tlog.Hash `json:"root"`               // of it
+	SealedAt   time.Time `json:"sealed_at"`          // when it became known here
+	Integrated int64     `json:"integrated"`         // records that the tree has taken in
+	Cases      int       `json:"cases"`              // whose heads are in memory
+	Incident   string    `json:"incident,omitempty"` // why all writing is stopped
+	Standing   string    `json:"standing,omitempty"` // why the log does not go on at present
+	Seals      bool      `json:"seals"`              // this process can
 }
 
 // Status returns what the log is doing at this moment.

@@ -3,6 +3,7 @@ package transparency
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -176,6 +177,14 @@ func (o *office) proven(t testing.TB, l *Log, last eventstore.Position) {
 		t.Fatal(err)
 	}
 	for _, h := range all {
+		text, err := json.Marshal(h)
+		if err != nil {
+			t.Fatal(err)
+		}
+		h = CaseHead{}
+		if err := json.Unmarshal(text, &h); err != nil {
+			t.Fatalf("%s cannot be read again: %v", text, err)
+		}
 		if _, err := h.Verify(testOrigin, o.key.known()); err != nil {
 			t.Errorf("%s: %v", h.Case, err)
 		}
@@ -465,6 +474,24 @@ func FuzzParseInclusion(f *testing.F) {
 		}
 		if _, err := ParseInclusion(p.Marshal()); err != nil {
 			t.Errorf("what was read cannot be written and read: %v", err)
+		}
+	})
+}
+
+func FuzzCaseHead(f *testing.F) {
+	var m heads.Map
+	m.Add("C-1", heads.Key("x"))
+	m.Add("C-2", heads.Key("y"))
+	h, p := m.Prove("C-1")
+	text, _ := json.Marshal(CaseHead{Case: "C-1", Head: h, Proof: p, Inclusion: Inclusion{Leaf: Leaf{Volume: "ENF", Position: 1}}})
+	f.Add(text)
+	f.Fuzz(func(t *testing.T, text []byte) {
+		var h CaseHead
+		if json.Unmarshal(text, &h) != nil {
+			return
+		}
+		if _, err := h.Verify(testOrigin, note.VerifierList()); !errors.Is(err, ErrNotProven) {
+			t.Errorf("proven by nobody's key: %v", err)
 		}
 	})
 }

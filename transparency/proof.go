@@ -82,15 +82,25 @@ func ParseInclusion(file []byte) (Inclusion, error) {
 	return p, nil
 }
 
+// MarshalText is Marshal, for JSON.
+func (p Inclusion) MarshalText() ([]byte, error) { return p.Marshal(), nil }
+
+// UnmarshalText is ParseInclusion, for JSON.
+func (p *Inclusion) UnmarshalText(text []byte) error {
+	got, err := ParseInclusion(text)
+	*p = got
+	return err
+}
+
 // A CaseHead shows how a case ended when the log was sealed: how many records it
 // had and which was the last one. Who has so many records of it has all of them.
 type CaseHead struct {
-	Case  string // the name of its stream
-	Head  heads.Head
-	Proof heads.Proof
+	Case  string      `json:"case"` // the name of its stream
+	Head  heads.Head  `json:"head"`
+	Proof heads.Proof `json:"proof"`
 	// Inclusion is that of the last leaf of the checkpoint, which has the hash of
 	// all heads.
-	Inclusion Inclusion
+	Inclusion Inclusion `json:"inclusion"`
 }
 
 // Verify checks the head, and returns the checkpoint at which it was so. The zero

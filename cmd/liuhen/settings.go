@@ -69,6 +69,18 @@ type Config struct {
 	// A folder with an agency's own Cedar policies (*.cedar), which add to those
 	// that the program comes with.
 	Policies string `koanf:"policies"`
+	// The folder with the keys that the log of proofs is signed with, and the
+	// newest checkpoint beside them. It should lie elsewhere than the data folder
+	// and its backups. Default: liuhen/keys under $XDG_CONFIG_HOME, /etc/liuhen/keys
+	// for root, otherwise ~/.config/liuhen/keys.
+	Keys string `koanf:"keys"`
+	// The name of the log of proofs, which is also that of its keys, such as
+	// example.org/liuhen/210100/2026. No two logs may share one, and a log keeps
+	// its own. Empty: made of the host's name and a random part when the log is begun.
+	Origin string `koanf:"origin"`
+	// Digests of each record beside SHA-256 in the log of proofs, fixed when the
+	// log is begun: sm3 (GB/T 32905), or empty.
+	Digests string `koanf:"digests"`
 	// How much memory Go may use before it collects harder, such as 512MiB;
 	// auto is a third of the machine's (or the container's), the rest being
 	// for PostgreSQL and the page cache. GOMEMLIMIT, where set, wins.
@@ -94,7 +106,7 @@ type Config struct {
 // serveKeys and clientKeys are the settings that a command of that kind takes
 // as flags; the first three of Config are flags of every command.
 var (
-	serveKeys  = []string{"http", "nats", "nats-credentials", "postgres", "postgres-password-file", "replicas", "law", "roster", "policies", "memory-limit", "log-level", "log-format"}
+	serveKeys  = []string{"http", "nats", "nats-credentials", "postgres", "postgres-password-file", "replicas", "law", "roster", "policies", "keys", "origin", "digests", "memory-limit", "log-level", "log-format"}
 	clientKeys = []string{"server", "token-file", "purpose"}
 )
 

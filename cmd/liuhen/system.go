@@ -29,6 +29,8 @@ import (
 	"liuhen/identity"
 	"liuhen/projections"
 	"liuhen/reactions"
+	"liuhen/transparency"
+	"liuhen/transparency/keys"
 )
 
 // A system is everything that "liuhen serve" runs. Its fields are set by start
@@ -39,6 +41,7 @@ type system struct {
 
 	address  string // http://host:port
 	newToken bool   // an administrator's token was made at this start
+	newKeys  bool   // the log of proofs was begun, with new keys
 	sampled  bool   // the sample office is in
 
 	own    fstest.MapFS // the agency's own law files
@@ -50,6 +53,8 @@ type system struct {
 	tokens *identity.Tokens
 	store  *eventstore.Store // of cases
 	looks  *eventstore.Store // of the access trail
+	log    *transparency.Log // of cases
+	keys   *keys.Chain       // of log
 	desk   *casework.Desk
 
 	registers *casework.Registers
@@ -142,6 +147,7 @@ func (s *system) start(ctx context.Context, withSample bool) error {
 	}
 	s.run("tokens", s.tokens.Run)
 	s.run("record", s.runStores)
+	s.run("log of proofs", s.log.Run)
 	s.run("read models", s.runReadModels)
 	if err := errors.Join(s.store.Ready(ctx), s.looks.Ready(ctx)); err != nil {
 		return err
@@ -180,7 +186,7 @@ func (s *system) start(ctx context.Context, withSample bool) error {
 	return s.startHTTP(ctx, api.Config{
 		Desk: s.desk, Record: s.store, Reads: s.db, Book: s.book, Calendar: registers.Calendar, Policies: policies, Tokens: s.tokens,
 		Registered: registers.Wait,
-		Trail:      api.NewTrail(s.keepLooks), Reactions: s.reactions,
+		Trail:      api.NewTrail(s.keepLooks), Reactions: s.reactions, Log: s.log, LogKeys: s.keys,
 		Rebuild: s.rebuild, Draft: s.draft, Health: s.health, Logger: s.logger, Version: version,
 	})
 }
@@ -389,6 +395,9 @@ func (s *system) openStores(ctx context.Context, server *eventstore.Server, conn
 	if s.store, err = eventstore.Open(ctx, c); err != nil {
 		return err
 	}
+	if err := s.openLog(ctx, conn); err != nil {
+		return err
+	}
 	c.Volume, c.Subjects, c.Start = lookVolume, []string{lookSubjects}, eventstore.Position(s.db.Position("access"))
 	s.looks, err = eventstore.Open(ctx, c)
 	return err
@@ -479,6 +488,10 @@ func (s *system) health(context.Context) api.Health {
 	}
 	h.Reactions, h.Ticks = s.reactions.Status(), s.reactions.TickStatus()
 	for _, reason := range api.StandingReactions(h.Reactions, time.Now()) {
+		add(true, reason)
+	}
+	h.Log = s.log.Status()
+	for _, reason := range api.StandingLog(h.Log, time.Now()) {
 		add(true, reason)
 	}
 	for _, m := range h.Models {

@@ -38,7 +38,7 @@ type program struct {
 // start returns when /readyz says yes, and how long that took.
 func (p *program) start(ctx context.Context) (time.Duration, error) {
 	began := time.Now()
-	p.cmd = exec.Command(p.binary, "serve", "--data", p.data, "--http", strings.TrimPrefix(p.base, "http://"))
+	p.cmd = exec.Command(p.binary, "serve", "--data", p.data, "--keys", p.data+"-keys", "--http", strings.TrimPrefix(p.base, "http://"))
 	p.cmd.Stderr = os.Stderr
 	if err := p.cmd.Start(); err != nil {
 		return 0, err

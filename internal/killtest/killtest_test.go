@@ -128,7 +128,7 @@ type system struct {
 // launch starts the program.
 func (s *system) launch(t *testing.T) {
 	t.Helper()
-	cmd := exec.Command(s.binary, "serve", "--data", s.data, "--http", "127.0.0.1:0")
+	cmd := exec.Command(s.binary, "serve", "--data", s.data, "--keys", s.data+"-keys", "--http", "127.0.0.1:0")
 	s.log.Reset()
 	cmd.Stderr = &s.log
 	if err := cmd.Start(); err != nil {

@@ -18,22 +18,40 @@
 package heads
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"math/bits"
 )
 
-// Hash is a SHA-256.
+// Hash is a SHA-256; as text it is 64 hex digits in lower case.
 type Hash [sha256.Size]byte
+
+// MarshalText writes it in hex.
+func (h Hash) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, h[:]), nil }
+
+// UnmarshalText reads what MarshalText writes, and nothing else.
+func (h *Hash) UnmarshalText(text []byte) error {
+	var got Hash
+	if len(text) != hex.EncodedLen(len(h)) || bytes.ContainsAny(text, "ABCDEF") {
+		return fmt.Errorf("%q is not a SHA-256: want 64 hex digits in lower case", text)
+	}
+	if _, err := hex.Decode(got[:], text); err != nil {
+		return fmt.Errorf("%q is not a SHA-256: %w", text, err)
+	}
+	*h = got
+	return nil
+}
 
 // A Head is the end of a stream: how many records it has, and the SHA-256 of the
 // last one's bytes. The zero Head is that of no stream.
 type Head struct {
-	Count  uint64
-	Digest Hash
+	Count  uint64 `json:"count"`
+	Digest Hash   `json:"digest"`
 }
 
 // Key is where a stream of that name stands.
@@ -178,21 +196,21 @@ func (m *Map) insert(l leaf, bit uint16) {
 
 // A Proof shows what a Map has for a name.
 type Proof struct {
-	Steps []Step // from the root down
+	Steps []Step `json:"steps"` // from the root down
 	// Other is the leaf that stands where the name would have to stand, in the
 	// proof that there is none; nil if there is one, or no stream at all.
-	Other *Other
+	Other *Other `json:"other,omitempty"`
 }
 
 // A Step is one node on the way down.
 type Step struct {
-	Bit     uint16
-	Sibling Hash // the child that the way does not go to
+	Bit     uint16 `json:"bit"`
+	Sibling Hash   `json:"sibling"` // the child that the way does not go to
 }
 
 // Other is the head of another stream, of which nothing is told but its key.
 type Other struct {
-	Key Hash
+	Key Hash `json:"key"`
 	Head
 }
 

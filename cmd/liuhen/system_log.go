@@ -1,0 +1,169 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"strings"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"liuhen/transparency"
+	"liuhen/transparency/keys"
+)
+
+// openLog opens the log of proofs of the record, or begins one, and holds the
+// record against it, before anything is written.
+func (s *system) openLog(ctx context.Context, conn *nats.Conn) error {
+	js, err := jetstream.New(conn)
+	if err != nil {
+		return fmt.Errorf("log of proofs: %w", err)
+	}
+	history, err := transparency.OpenHistory(ctx, js, caseVolume, s.program.config.Replicas)
+	if err != nil {
+		return err
+	}
+	settings, ring, err := s.beginLog(ctx, history)
+	if err != nil {
+		return err
+	}
+	c := transparency.Config{
+		Store: s.store, History: history, Settings: settings,
+		Dir: filepath.Join(s.program.config.Data, "log"), Logger: s.logger,
+	}
+	dir, err := s.keysFolder()
+	if err != nil {
+		return err
+	}
+	c.Memory = keys.Path(dir, settings.Origin) + ".checkpoint"
+	if ring != nil {
+		s.opened("keys", func(context.Context) error { return ring.Close() })
+		c.Signers = ring.Signers()
+		if err := publishRotations(ctx, history, ring); err != nil {
+			return err
+		}
+	} else {
+		s.logger.Warn("there are no keys of the log here, so this process follows the log and cannot seal it",
+			"log", settings.Origin, "keys", keys.Path(dir, settings.Origin))
+	}
+	chain, err := verifierKeys(ctx, history, settings, ring)
+	if err != nil {
+		return err
+	}
+	c.Keys, s.keys = chain, chain
+	s.log, err = transparency.Open(ctx, c)
+	return err
+}
+
+func (s *system) keysFolder() (string, error) {
+	if dir := s.program.config.Keys; dir != "" {
+		return filepath.Abs(dir)
+	}
+	return keys.DefaultDir()
+}
+
+// beginLog says what the log was begun with, and has its keys; none where another
+// process began it and its keys are not here. A log that is not there yet is begun.
+func (s *system) beginLog(ctx context.Context, history *transparency.History) (transparency.Settings, *keys.Ring, error) {
+	dir, err := s.keysFolder()
+	if err != nil {
+		return transparency.Settings{}, nil, err
+	}
+	for {
+		have, err := history.Settings(ctx)
+		if err == nil {
+			return s.joinLog(dir, have)
+		}
+		if !errors.Is(err, transparency.ErrNone) {
+			return have, nil, err
+		}
+		origin := s.program.config.Origin
+		if origin == "" {
+			origin = keys.DefaultOrigin(strings.ToLower(caseVolume) + "-" + strings.ToLower(rand.Text()[:8]))
+		}
+		ring, created, err := keys.LoadOrCreate(dir, origin)
+		if err != nil {
+			return have, nil, fmt.Errorf("keys of the log of proofs: %w", err)
+		}
+		begun, err := history.Begin(ctx, transparency.Settings{Origin: origin, Volume: caseVolume, Keys: ring.First(), Digests: s.digests()})
+		if err == nil {
+			s.newKeys = created
+			return begun, ring, nil
+		}
+		if err = errors.Join(err, ring.Close()); !errors.Is(err, transparency.ErrRaced) {
+			return have, nil, err
+		}
+	}
+}
+
+func (s *system) digests() []string {
+	return strings.FieldsFunc(s.program.config.Digests, func(r rune) bool { return r == ',' || r == ' ' })
+}
+
+// joinLog finds the keys of a log that was begun.
+func (s *system) joinLog(dir string, have transparency.Settings) (transparency.Settings, *keys.Ring, error) {
+	if want := s.program.config.Origin; want != "" && want != have.Origin {
+		return have, nil, fmt.Errorf("the log of proofs was begun as %s, the setting origin says %s: a log keeps its name", have.Origin, want)
+	}
+	path := keys.Path(dir, have.Origin)
+	ring, err := keys.Load(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return have, nil, nil
+	}
+	if err != nil {
+		return have, nil, fmt.Errorf("keys of the log of proofs: %w", err)
+	}
+	if first := ring.First(); strings.Join(first, "\n") != strings.Join(have.Keys, "\n") {
+		return have, nil, errors.Join(fmt.Errorf("%s holds other keys (%s) than the log of proofs was begun with (%s)",
+			path, strings.Join(first, ", "), strings.Join(have.Keys, ", ")), ring.Close())
+	}
+	return have, ring, nil
+}
+
+// publishRotations writes into the history by which statements the keys were
+// replaced since, so that every reader can follow.
+func publishRotations(ctx context.Context, history *transparency.History, ring *keys.Ring) error {
+	published, err := history.Of(ctx, transparency.KindRotation)
+	if err != nil {
+		return err
+	}
+	have := ring.Rotations()
+	for i, e := range published {
+		if i >= len(have) || string(e.Data) != string(have[i]) {
+			return fmt.Errorf("keys of the log of proofs: %s does not know how the keys were replaced (entry %d of the history): it is an older copy", ring.File(), e.Seq)
+		}
+	}
+	last := uint64(0)
+	if len(published) > 0 {
+		last = published[len(published)-1].Seq
+	}
+	for _, statement := range have[len(published):] {
+		if last, err = history.Replace(ctx, transparency.KindRotation, statement, last); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// verifierKeys are the keys of the log, each for the sizes that it was good for.
+func verifierKeys(ctx context.Context, history *transparency.History, settings transparency.Settings, ring *keys.Ring) (*keys.Chain, error) {
+	if ring != nil {
+		return ring.Verifiers()
+	}
+	published, err := history.Of(ctx, transparency.KindRotation)
+	if err != nil {
+		return nil, err
+	}
+	if len(settings.Keys) == 0 {
+		return nil, errors.New("the log of proofs was begun without keys")
+	}
+	rotations := make([][]byte, len(published))
+	for i, e := range published {
+		rotations[i] = e.Data
+	}
+	return keys.Verifiers(settings.Keys[0], rotations)
+}
