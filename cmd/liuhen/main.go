@@ -30,6 +30,8 @@ var commands = []func(*program) *cobra.Command{
 	rebuildCommand,
 	reactionsCommand,
 	lawCommand,
+	keygenCommand,
+	witnessCommand,
 	tokenCommand,
 	configCommand,
 	versionCommand,

@@ -192,7 +192,11 @@ func writeFile(path string, c content, exclusive bool) (err error) {
 	if exclusive {
 		place = os.Link // which does not replace
 	}
-	if err := place(f.Name(), path); err != nil {
+	err = place(f.Name(), path)
+	if errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("write the keys: %s: %w", path, fs.ErrExist)
+	}
+	if err != nil {
 		return fmt.Errorf("write the keys to %s: %w", path, err)
 	}
 	return syncFolder(dir)

@@ -199,7 +199,7 @@ func TestSecretsStayInside(t *testing.T) {
 				t.Errorf("line %d broken as %.40s… is read", i+1, broken)
 				continue
 			}
-			secret := line[strings.LastIndex(line, "+")+1:]
+			secret := strings.SplitN(line, "+", 5)[4] // base64 has plus signs of its own
 			if strings.Contains(err.Error(), secret[5:25]) {
 				t.Errorf("an error repeats a secret: %v", err)
 			}

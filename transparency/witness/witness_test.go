@@ -638,6 +638,62 @@ func TestAtOnce(t *testing.T) {
 	}
 }
 
+// A request is made from the public files of a log, and those that were changed
+// make none.
+func TestMakeRequest(t *testing.T) {
+	log, own := ring(t, origin, keys.Ed25519), ring(t, "witness.court.example", keys.Cosignature)
+	from := newTree(t, 70000, 70000, "")
+	w := open(t, t.TempDir(), own, log.VerifierKeys()...)
+	changed := ""
+	read := func(size int64) func(string) ([]byte, error) {
+		files := map[string]tlog.Tile{}
+		for _, tile := range tlog.NewTiles(tileHeight, 0, size) {
+			files[tilePath(tile)] = tile
+		}
+		return func(path string) ([]byte, error) {
+			if path == "checkpoint" {
+				return from.checkpoint(origin, size, log.Signers()...), nil
+			}
+			tile, some := files[path]
+			if !some {
+				return nil, fmt.Errorf("%s: %w", path, os.ErrNotExist)
+			}
+			data, err := tlog.ReadTileData(tile, from)
+			if path == changed {
+				data[0] ^= 1
+			}
+			return data, err
+		}
+	}
+	last := int64(0)
+	for _, size := range []int64{1, 255, 256, 257, 65536, 65537, 70000, 70000} {
+		q, err := MakeRequest(read(size), last)
+		if err != nil {
+			t.Fatalf("from %d to %d: %v", last, size, err)
+		}
+		if _, _, err := w.Add(q.Marshal()); err != nil {
+			t.Errorf("from %d to %d: %v", last, size, err)
+		}
+		last = size
+	}
+	if _, err := MakeRequest(read(69999), 70000); err == nil || !strings.Contains(err.Error(), "records are lost") {
+		t.Errorf("from 70000 to 69999: %v", err)
+	}
+	changed = "tile/2/000.p/1"
+	if _, err := MakeRequest(read(70000), 300); err == nil {
+		t.Error("with a changed tile")
+	}
+	for tile, want := range map[tlog.Tile]string{
+		{H: 8, L: 0, N: 0, W: 256}:       "tile/0/000",
+		{H: 8, L: 3, N: 1234067, W: 256}: "tile/3/x001/x234/067",
+		{H: 8, L: 0, N: 1000, W: 7}:      "tile/0/x001/000.p/7",
+	} {
+		if got := tilePath(tile); got != want {
+			t.Errorf("the path of %+v is %s, want %s", tile, got, want)
+		}
+	}
+}
+
 func FuzzParseRequest(f *testing.F) {
 	log := ring(f, origin, keys.Ed25519)
 	from := newTree(f, 50, 50, "")

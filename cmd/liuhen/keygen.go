@@ -1,0 +1,134 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/spf13/cobra"
+
+	"liuhen/transparency/keys"
+)
+
+func keygenCommand(p *program) *cobra.Command {
+	var g keygen
+	c := &cobra.Command{
+		Use:   "keygen",
+		Short: "生成、显示、更换签名密钥 · Make, show and replace the keys that checkpoints are signed with",
+		Long: `生成、显示、更换签名密钥。
+Make the keys that a log's checkpoints are signed with, show the public ones, or
+replace them. The private keys are written to a file that only its owner can read,
+outside the data folder, and are never printed. Keep a copy of that file where
+nobody can get at it unseen: without it the log cannot go on under its name.
+
+The public keys (verifier keys) are for everybody: whoever is to check the log
+must get them another way than from the log.
+
+--rotate makes new keys, for which the old ones vouch by a signed statement; the
+old private keys are then gone. Stop the system first, and give the size of its
+newest checkpoint: the old keys are good up to there, the new ones from there on.`,
+		Example: `  liuhen keygen --origin example.org/liuhen/210100/2026
+  liuhen keygen --origin example.org/liuhen/210100/2026 --sm2 --ml-dsa
+  liuhen keygen --origin example.org/liuhen/210100/2026 --show
+  liuhen keygen --origin example.org/liuhen/210100/2026 --rotate --size 20852163`,
+		Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error { return p.keygen(g) },
+	}
+	flags := c.Flags()
+	flags.StringVar(&g.origin, "origin", "", "the log's name, which nobody else has: <domain>/liuhen/<agency group>/<year>")
+	flags.StringVar(&g.dir, "keys", "", "the folder for key files (default: liuhen/keys below $XDG_CONFIG_HOME or ~/.config; for root /etc/liuhen/keys)")
+	flags.BoolVar(&g.mldsa, "ml-dsa", false, "also a key for ML-DSA-44, which quantum computers do not break")
+	flags.BoolVar(&g.sm2, "sm2", false, "also a key for SM2 with SM3 (国密)")
+	flags.BoolVar(&g.show, "show", false, "make nothing; print the public keys and the replacements of keys")
+	flags.BoolVar(&g.rotate, "rotate", false, "replace the keys by new ones; needs --size")
+	flags.Int64Var(&g.size, "size", -1, "with --rotate: the size of the newest checkpoint under the old keys")
+	c.MarkFlagsMutuallyExclusive("show", "rotate")
+	c.MarkFlagsRequiredTogether("rotate", "size")
+	required(c, "origin")
+	return c
+}
+
+// A keygen is what "liuhen keygen" was told.
+type keygen struct {
+	origin, dir  string
+	mldsa, sm2   bool
+	show, rotate bool
+	size         int64
+}
+
+func (p *program) keygen(g keygen) (err error) {
+	if g.dir == "" {
+		if g.dir, err = keys.DefaultDir(); err != nil {
+			return err
+		}
+	}
+	path := keys.Path(g.dir, g.origin)
+	var ring *keys.Ring
+	switch {
+	case g.show:
+		ring, err = keys.Load(path)
+	case g.rotate:
+		ring, err = keys.Rotate(path, g.size, g.kinds(nil)...)
+	default:
+		ring, err = keys.Create(path, g.origin, g.kinds([]keys.Kind{keys.Ed25519})...)
+	}
+	switch {
+	case errors.Is(err, fs.ErrExist):
+		return fmt.Errorf("there are keys for %s already (--show shows the public ones, --rotate replaces them): %w", g.origin, err)
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("there are no keys for %s yet; make them without --show and --rotate, or give their folder with --keys: %w", g.origin, err)
+	case err != nil:
+		return err
+	}
+	defer func() { err = errors.Join(err, ring.Close()) }()
+	return p.printKeys(ring)
+}
+
+// kinds are the kinds of keys that were asked for; preset if none was named. With
+// --rotate and none named, the new keys are of the kinds of the old ones.
+func (g keygen) kinds(preset []keys.Kind) []keys.Kind {
+	if !g.mldsa && !g.sm2 {
+		return preset
+	}
+	kinds := []keys.Kind{keys.Ed25519}
+	if g.mldsa {
+		kinds = append(kinds, keys.MLDSA44)
+	}
+	if g.sm2 {
+		kinds = append(kinds, keys.SM2)
+	}
+	return kinds
+}
+
+// printKeys prints what others may know of a ring of keys.
+func (p *program) printKeys(ring *keys.Ring) error {
+	rotations := ring.Rotations()
+	if p.json {
+		texts := make([]string, 0, len(rotations))
+		for _, r := range rotations {
+			texts = append(texts, string(r))
+		}
+		return p.printJSON(p.out, map[string]any{
+			"name": ring.Name(), "file": ring.File(),
+			"first_keys": ring.First(), "verifier_keys": ring.VerifierKeys(), "rotations": texts,
+		})
+	}
+	p.say("名称  %s", "name  %s", ring.Name())
+	p.say("私钥文件（勿外传）  %s", "private keys (for nobody else)  %s", ring.File())
+	p.say("公钥（验证用）：", "verifier keys:")
+	for _, k := range ring.VerifierKeys() {
+		fmt.Fprintln(p.out, k)
+	}
+	if len(rotations) == 0 {
+		return nil
+	}
+	p.say("最初的公钥：", "the keys that it began with:")
+	for _, k := range ring.First() {
+		fmt.Fprintln(p.out, k)
+	}
+	for i, r := range rotations {
+		p.say("第 %d 次更换，由旧密钥签名担保：", "replacement %d, which the old keys vouch for:", i+1)
+		fmt.Fprintln(p.out, string(r))
+	}
+	return nil
+}
