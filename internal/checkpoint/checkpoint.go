@@ -95,7 +95,7 @@ func Open(msg []byte, known note.Verifiers) (Checkpoint, *note.Note, error) {
 		if err != nil {
 			continue // unknown: none of our business
 		}
-		raw, err := base64.StdEncoding.DecodeString(s.Base64)
+		raw, err := base64.StdEncoding.Strict().DecodeString(s.Base64) // note.Open takes two spellings of one signature
 		if err != nil || !v.Verify([]byte(n.Text), raw[4:]) {
 			return Checkpoint{}, nil, &note.InvalidSignatureError{Name: s.Name, Hash: s.Hash}
 		}

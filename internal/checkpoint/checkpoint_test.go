@@ -129,6 +129,15 @@ func TestOpenVerifiesEveryLine(t *testing.T) {
 			t.Errorf("a false line %s the good one: %v, want an invalid signature", name, err)
 		}
 	}
+	// The same signature in another spelling: bits behind its end.
+	line := Line(Signatures(good)[0])
+	respelt := strings.Replace(line, "=\n", "\n", 1)
+	last := respelt[len(respelt)-2]
+	alphabet := "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+	respelt = respelt[:len(respelt)-2] + string(alphabet[strings.IndexByte(alphabet, last)|1]) + "=\n"
+	if _, _, err := Open([]byte(text+"\n"+respelt), known); err == nil || respelt == line {
+		t.Errorf("the signature spelt %q for %q: %v", respelt, line, err)
+	}
 	// The same good line twice is no harm.
 	if _, _, err := Open([]byte(string(good)+Line(Signatures(good)[0])), known); err != nil {
 		t.Errorf("the good line twice: %v", err)
