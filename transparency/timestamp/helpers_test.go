@@ -30,8 +30,10 @@ func certificate(t testing.TB, a *authority) *smx509.Certificate {
 	return cert
 }
 
-// sm2Attributes are the signed attributes of a token, as the SET that is signed.
-func sm2Attributes(content, cert []byte) []byte {
+// sm2Attributes are the signed attributes of a token, as the SET that is signed:
+// a type, the digest of the content and the name of the certificate, any of which
+// may be left out (nil).
+func sm2Attributes(kind encoding.ObjectIdentifier, content, cert []byte) []byte {
 	sum, name := sm.Sum(content), sm.Sum(cert)
 	attribute := func(b *cryptobyte.Builder, oid encoding.ObjectIdentifier, value func(*cryptobyte.Builder)) {
 		b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) {
@@ -41,8 +43,15 @@ func sm2Attributes(content, cert []byte) []byte {
 	}
 	var b cryptobyte.Builder
 	b.AddASN1(asn1.SET, func(b *cryptobyte.Builder) {
-		attribute(b, oidContentType, func(b *cryptobyte.Builder) { b.AddASN1ObjectIdentifier(oidTSTInfo) })
-		attribute(b, oidMessageDigest, func(b *cryptobyte.Builder) { b.AddASN1OctetString(sum[:]) })
+		if kind != nil {
+			attribute(b, oidContentType, func(b *cryptobyte.Builder) { b.AddASN1ObjectIdentifier(kind) })
+		}
+		if content != nil {
+			attribute(b, oidMessageDigest, func(b *cryptobyte.Builder) { b.AddASN1OctetString(sum[:]) })
+		}
+		if cert == nil {
+			return
+		}
 		attribute(b, oidSigningCertV2, func(b *cryptobyte.Builder) {
 			b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) {
 				b.AddASN1(asn1.SEQUENCE, func(b *cryptobyte.Builder) {

@@ -227,10 +227,12 @@ func TestSM2(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	attributes := sm2Attributes(s.content, cert.Raw)
-	a.write("attributes", string(attributes))
-	signature := a.openssl(nil, "pkeyutl", "-sign", "-inkey", "tsa.key", "-rawin", "-digest", "sm3", "-pkeyopt", id, "-in", "attributes")
-	der := sm2Token(s.content, cert, attributes, signature)
+	sign := func(attributes []byte) []byte {
+		a.write("attributes", string(attributes))
+		signature := a.openssl(nil, "pkeyutl", "-sign", "-inkey", "tsa.key", "-rawin", "-digest", "sm3", "-pkeyopt", id, "-in", "attributes")
+		return sm2Token(s.content, cert, attributes, signature)
+	}
+	der := sign(sm2Attributes(oidTSTInfo, s.content, cert.Raw))
 	got, err := Verify(der, note, a.roots())
 	if err != nil || !strings.Contains(got.Signer, "SM2 TSA") {
 		t.Fatalf("%+v, %v", got, err)
@@ -240,6 +242,23 @@ func TestSM2(t *testing.T) {
 		changed[i] ^= 1
 		if _, err := Verify(changed, note, a.roots()); !errors.Is(err, ErrNotStamped) {
 			t.Errorf("byte %d changed: %v", i, err)
+		}
+	}
+	// Well signed, and yet not what a time stamp must be.
+	for name, c := range map[string]struct {
+		attributes []byte
+		says       string
+	}{
+		"another type":        {sm2Attributes(oidSignedData, s.content, cert.Raw), "content type"},
+		"no type":             {sm2Attributes(nil, s.content, cert.Raw), "0 attributes"},
+		"another content":     {sm2Attributes(oidTSTInfo, note, cert.Raw), "message digest"},
+		"no content":          {sm2Attributes(oidTSTInfo, nil, cert.Raw), "0 attributes"},
+		"another certificate": {sm2Attributes(oidTSTInfo, s.content, certificate(t, other).Raw), "names another certificate"},
+		"no certificate":      {sm2Attributes(oidTSTInfo, s.content, nil), "which certificate it signed with"},
+		"nothing":             {[]byte{0x31, 0}, "0 attributes"},
+	} {
+		if _, err := Verify(sign(c.attributes), note, a.roots()); !errors.Is(err, ErrNotStamped) || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s: %v, want %q", name, err, c.says)
 		}
 	}
 }
