@@ -883,3 +883,40 @@ func parseTilePath(path string) (level int, n int64, width int, ok bool) {
 	}
 	return level, n, width, tilePath(level, n, width) == path
 }
+
+// Sealing says whether this process is the one that seals at present.
+func (l *Log) Sealing() bool {
+	return len(l.cfg.Signers) > 0 && l.cfg.Store.Status().Writing && l.Status().Incident == ""
+}
+
+// Report makes an incident of what others have found out about the log.
+func (l *Log) Report(kind, why string) { l.fail(&incident{kind, why}) }
+
+// Cosigned is the newest checkpoint that witnesses have cosigned, with their
+// signatures; ErrNone if there is none.
+func (l *Log) Cosigned(ctx context.Context) (Checkpoint, error) {
+	e, err := l.history.Last(ctx, KindCosigned)
+	if err != nil {
+		return Checkpoint{}, err
+	}
+	return OpenCheckpoint(e.Data, l.cfg.Settings.Origin, l.cfg.Keys)
+}
+
+// CheckpointAt is the signed checkpoint of a size; ErrNone if there is none.
+func (l *Log) CheckpointAt(ctx context.Context, size int64) (Checkpoint, error) {
+	if c := l.Checkpoint(); c.Size == size && c.Note != nil {
+		return c, nil
+	}
+	for e, err := range l.history.All(ctx) {
+		if err != nil {
+			return Checkpoint{}, err
+		}
+		if e.Kind != KindCheckpoint {
+			continue
+		}
+		if c, err := OpenCheckpoint(e.Data, l.cfg.Settings.Origin, l.cfg.Keys); err == nil && c.Size == size {
+			return c, nil
+		}
+	}
+	return Checkpoint{}, fmt.Errorf("a checkpoint of %d records: %w", size, ErrNone)
+}
