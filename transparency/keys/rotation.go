@@ -286,7 +286,7 @@ func (c *Chain) Open(msg []byte) (checkpoint.Checkpoint, *note.Note, error) {
 	return at, n, nil
 }
 
-// ErrReplaced: the signature is good, but the key was not, at that size.
+// ErrReplaced says that the signature is good, but the key was not, at that size.
 var ErrReplaced = errors.New("signed by a key that was not good for a checkpoint of this size")
 
 func (c *Chain) explain(msg []byte, invalid *note.InvalidSignatureError) error {

@@ -5,7 +5,7 @@
 //
 //	log <verifier key> [<url>]
 //	witness <name> <verifier key> [<url>]
-//	group <name> all|any|<k> <name>...
+//	group <name> all|any|<k> <name> …
 //	quorum <name>|none
 package policy
 
@@ -161,7 +161,7 @@ func (r *reader) witness(items []string) error {
 
 func (r *reader) group(items []string) error {
 	if len(items) < 3 {
-		return errors.New("want: group <name> all|any|<number> <member>...")
+		return errors.New("want: group <name> all|any|<number> <member> …")
 	}
 	name, members := items[0], items[2:]
 	least, err := threshold(items[1], len(members))

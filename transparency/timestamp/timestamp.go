@@ -70,7 +70,8 @@ func ParseRoots(text []byte) (*Roots, error) {
 	return &Roots{pool: pool}, nil
 }
 
-// ErrNotStamped: the token does not prove that these bytes existed at a time.
+// ErrNotStamped says that a token does not prove that these bytes existed at a
+// time.
 var ErrNotStamped = errors.New("not stamped")
 
 // Verify says when data existed, by a token (DER) that an authority below the

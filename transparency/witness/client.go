@@ -69,7 +69,7 @@ func NewClient(url string, vkeys ...string) (*Client, error) {
 // Name is the name of the witness's key, for messages.
 func (c *Client) Name() string { return c.name }
 
-// SeenMoreError: the witness has cosigned a larger tree of this log than the
+// A SeenMoreError says that the witness has cosigned a larger tree of this log than the
 // checkpoint that was offered. If the log has no larger one either, then records
 // that it had signed are lost.
 type SeenMoreError struct {
@@ -84,7 +84,7 @@ func (e *SeenMoreError) Error() string {
 	return fmt.Sprintf("witness %s has cosigned %d records of this log, more than it is now shown: records are lost, or an old checkpoint was offered%s", e.Witness, e.Size, unproven(e.Checkpoint))
 }
 
-// ForkedError: the witness has cosigned a tree of this log that the offered
+// A ForkedError says that the witness has cosigned a tree of this log that the offered
 // checkpoint does not continue. One of the two contradicts what the log's key had
 // signed.
 type ForkedError struct {

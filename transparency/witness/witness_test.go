@@ -507,7 +507,7 @@ func (g giveUp) RoundTrip(r *http.Request) (*http.Response, error) {
 	ctx, cancel := context.WithCancel(r.Context())
 	stop := context.AfterFunc(g.ctx, cancel)
 	defer stop()
-	return http.DefaultTransport.RoundTrip(r.WithContext(ctx)) //nolint:bodyclose // returned
+	return http.DefaultTransport.RoundTrip(r.WithContext(ctx))
 }
 
 // What a witness keeps is verified when it starts again.
