@@ -27,6 +27,7 @@ import (
 	"liuhen/projections"
 	"liuhen/reactions"
 	"liuhen/transparency"
+	"liuhen/transparency/attest"
 	"liuhen/transparency/keys"
 )
 
@@ -89,6 +90,7 @@ type Health struct {
 	Stores   []eventstore.Status  `json:"-"`                  // of each volume, for /metrics
 
 	Log       transparency.Status    `json:"log"`
+	Attested  attest.Status          `json:"attested"` // who has vouched for it
 	Reactions []reactions.Status     `json:"-"` // for /metrics, which anybody may read: what they fail with can name a case
 	Ticks     []reactions.TickStatus `json:"-"`
 }

@@ -18,6 +18,7 @@ import (
 // Proofs are the log of proofs; *transparency.Log is one.
 type Proofs interface {
 	Checkpoint() transparency.Checkpoint
+	Cosigned(ctx context.Context) (transparency.Checkpoint, error)
 	Tile(path string) ([]byte, error)
 	Prove(ctx context.Context, p eventstore.Position) (transparency.Inclusion, error)
 	Heads(ctx context.Context, cases []string) ([]transparency.CaseHead, error)
@@ -50,6 +51,7 @@ func (s *server) logRoutes(mux *http.ServeMux) {
 		return
 	}
 	mux.HandleFunc("GET /log/checkpoint", s.serveCheckpoint)
+	mux.HandleFunc("GET /log/cosigned", s.serveCosigned)
 	mux.HandleFunc("GET /log/tile/{path...}", s.serveTile)
 	mux.HandleFunc("GET /log/keys", s.serveKeys)
 	mux.HandleFunc("GET /log/history", s.serveHistory)
@@ -66,6 +68,23 @@ func (s *server) serveCheckpoint(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("Cache-Control", "public, max-age=1")
 	_, _ = w.Write(c.Note)
+}
+
+// serveCosigned is the newest checkpoint that witnesses have cosigned, with their
+// signatures: a little older than the newest.
+func (s *server) serveCosigned(w http.ResponseWriter, r *http.Request) {
+	c, err := s.Log.Cosigned(r.Context())
+	switch {
+	case errors.Is(err, transparency.ErrNone):
+		write(w, problem(r.Context(), "not-found", "尚无见证人联署的检查点", "no checkpoint was cosigned yet"))
+	case err != nil:
+		s.Logger.WarnContext(r.Context(), "cosigned checkpoint", "err", err)
+		write(w, problem(r.Context(), "unavailable", "暂时无法读取日志的历史", "the history of the log cannot be read just now"))
+	default:
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		w.Header().Set("Cache-Control", "public, max-age=5")
+		_, _ = w.Write(c.Note)
+	}
 }
 
 // serveTile is a tile or a bundle of entries. It never changes.

@@ -81,6 +81,14 @@ type Config struct {
 	// Digests of each record beside SHA-256 in the log of proofs, fixed when the
 	// log is begun: sm3 (GB/T 32905), or empty.
 	Digests string `koanf:"digests"`
+	// The file that names the witnesses who are asked to cosign the log of proofs (C2SP
+	// tlog-policy: witness NAME KEY URL, one a line). Empty: nobody is asked.
+	Witnesses string `koanf:"witnesses"`
+	// The address of a time-stamping authority (RFC 3161) that stamps a checkpoint
+	// of the log of proofs once a day. Empty: none.
+	TSA string `koanf:"tsa"`
+	// The file with the certificates, in PEM, that the authority's own must lead to.
+	TSARoots string `koanf:"tsa-roots"`
 	// How much memory Go may use before it collects harder, such as 512MiB;
 	// auto is a third of the machine's (or the container's), the rest being
 	// for PostgreSQL and the page cache. GOMEMLIMIT, where set, wins.
@@ -106,7 +114,7 @@ type Config struct {
 // serveKeys and clientKeys are the settings that a command of that kind takes
 // as flags; the first three of Config are flags of every command.
 var (
-	serveKeys  = []string{"http", "nats", "nats-credentials", "postgres", "postgres-password-file", "replicas", "law", "roster", "policies", "keys", "origin", "digests", "memory-limit", "log-level", "log-format"}
+	serveKeys  = []string{"http", "nats", "nats-credentials", "postgres", "postgres-password-file", "replicas", "law", "roster", "policies", "keys", "origin", "digests", "witnesses", "tsa", "tsa-roots", "memory-limit", "log-level", "log-format"}
 	clientKeys = []string{"server", "token-file", "purpose"}
 )
 
@@ -273,6 +281,8 @@ func (c *Config) check() error {
 		return usagef("replicas is %d, but the NATS inside this process keeps the record once: name a cluster with --nats", c.Replicas)
 	case !slices.Contains([]string{"debug", "info", "warn", "error"}, c.LogLevel):
 		return usagef("log-level is %q: want debug, info, warn or error", c.LogLevel)
+	case (c.TSA == "") != (c.TSARoots == ""):
+		return usagef("tsa and tsa-roots go together: an authority's time is believed by its certificates")
 	case c.LogFormat != "text" && c.LogFormat != "json":
 		return usagef("log-format is %q: want text or json", c.LogFormat)
 	}

@@ -30,6 +30,7 @@ import (
 	"liuhen/projections"
 	"liuhen/reactions"
 	"liuhen/transparency"
+	"liuhen/transparency/attest"
 	"liuhen/transparency/keys"
 )
 
@@ -55,6 +56,8 @@ type system struct {
 	looks  *eventstore.Store // of the access trail
 	log    *transparency.Log // of cases
 	keys   *keys.Chain       // of log
+
+	attester *attest.Attester // of log
 	desk   *casework.Desk
 
 	registers *casework.Registers
@@ -148,6 +151,7 @@ func (s *system) start(ctx context.Context, withSample bool) error {
 	s.run("tokens", s.tokens.Run)
 	s.run("record", s.runStores)
 	s.run("log of proofs", s.log.Run)
+	s.run("attester", s.attester.Run)
 	s.run("read models", s.runReadModels)
 	if err := errors.Join(s.store.Ready(ctx), s.looks.Ready(ctx)); err != nil {
 		return err
@@ -490,7 +494,7 @@ func (s *system) health(context.Context) api.Health {
 	for _, reason := range api.StandingReactions(h.Reactions, time.Now()) {
 		add(true, reason)
 	}
-	h.Log = s.log.Status()
+	h.Log, h.Attested = s.log.Status(), s.attester.Status()
 	for _, reason := range api.StandingLog(h.Log, time.Now()) {
 		add(true, reason)
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -13,7 +14,10 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"liuhen/transparency"
+	"liuhen/transparency/attest"
 	"liuhen/transparency/keys"
+	"liuhen/transparency/policy"
+	"liuhen/transparency/timestamp"
 )
 
 // openLog opens the log of proofs of the record, or begins one, and holds the
@@ -55,8 +59,41 @@ func (s *system) openLog(ctx context.Context, conn *nats.Conn) error {
 		return err
 	}
 	c.Keys, s.keys = chain, chain
-	s.log, err = transparency.Open(ctx, c)
+	if s.log, err = transparency.Open(ctx, c); err != nil {
+		return err
+	}
+	s.attester, err = s.attesting()
 	return err
+}
+
+// attesting is who has others vouch for the log, by the settings.
+func (s *system) attesting() (*attest.Attester, error) {
+	c := attest.Config{Log: s.log, Logger: s.logger}
+	if path := s.program.config.Witnesses; path != "" {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return nil, fmt.Errorf("witnesses: %w", err)
+		}
+		p, err := policy.Parse(text)
+		if err == nil {
+			c.Witnesses, err = attest.Clients(p)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("witnesses: %s: %w", path, err)
+		}
+	}
+	if url := s.program.config.TSA; url != "" {
+		text, err := os.ReadFile(s.program.config.TSARoots)
+		if err != nil {
+			return nil, fmt.Errorf("tsa-roots: %w", err)
+		}
+		roots, err := timestamp.ParseRoots(text)
+		if err != nil {
+			return nil, fmt.Errorf("tsa-roots: %s: %w", s.program.config.TSARoots, err)
+		}
+		c.Authority = &timestamp.Client{URL: url, Roots: roots}
+	}
+	return attest.New(c), nil
 }
 
 func (s *system) keysFolder() (string, error) {
