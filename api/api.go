@@ -91,7 +91,7 @@ type Health struct {
 
 	Log       transparency.Status    `json:"log"`
 	Attested  attest.Status          `json:"attested"` // who has vouched for it
-	Reactions []reactions.Status     `json:"-"` // for /metrics, which anybody may read: what they fail with can name a case
+	Reactions []reactions.Status     `json:"-"`        // for /metrics, which anybody may read: what they fail with can name a case
 	Ticks     []reactions.TickStatus `json:"-"`
 }
 

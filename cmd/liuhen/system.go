@@ -58,7 +58,7 @@ type system struct {
 	keys   *keys.Chain       // of log
 
 	attester *attest.Attester // of log
-	desk   *casework.Desk
+	desk     *casework.Desk
 
 	registers *casework.Registers
 	reactions *reactions.Runner
