@@ -62,6 +62,13 @@ func Decide(book *rulebook.Book, reg Registers, c *Case, cmd Command, stamp Stam
 	if c == nil {
 		return open(book, reg, cmd, stamp)
 	}
+	if cmd.CorrectsCommand != "" {
+		receipt, ok := c.Carried(cmd.CorrectsCommand)
+		if !ok || cmd.Corrects != "" {
+			return Event{}, invalid("corrects_command", "本案没有由该命令记录的事件：%s", "the case has no event that came of the command %s", cmd.CorrectsCommand)
+		}
+		cmd.Corrects = receipt.Event
+	}
 	if cmd.Procedure != "" || cmd.Expect != 0 && cmd.Expect != c.Revision {
 		return Event{}, &Stale{Case: c.ID, Expected: cmd.Expect, Actual: c.Revision}
 	}
@@ -79,7 +86,7 @@ func open(book *rulebook.Book, reg Registers, cmd Command, stamp Stamp) (Event, 
 	if why := Token(cmd.Agency); why != "" {
 		return Event{}, invalid("agency", "机关代码不合规：%s", "the agency %s", why)
 	}
-	if cmd.Corrects != "" {
+	if cmd.Corrects != "" || cmd.CorrectsCommand != "" {
 		return Event{}, invalid("corrects", "新案件没有可更正的记录", "a new case has nothing to correct")
 	}
 	c := &Case{

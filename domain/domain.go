@@ -99,6 +99,10 @@ type Command struct {
 	Corrects    string // id of the event that this one puts right
 	Reason      string // why it is corrected, or why it was already done
 
+	// CorrectsCommand names that event by the command that it came of, for
+	// who cannot know its id yet: the rows of a log.
+	CorrectsCommand string
+
 	Correlation string
 	Causation   string
 	Import      *Import

@@ -20,7 +20,11 @@ func inMemory(data []byte, m *Mapping) (*stream, error) {
 	var in rows
 	var err error
 	if m.Format == "xes" {
-		in, err = newXES(s.name, bytes.NewReader(data), cols, s.limits, false)
+		var r *xesRows
+		if r, err = newXES(s.name, bytes.NewReader(data), cols, s.limits, false); err == nil {
+			r.whole = m.parts.whole
+		}
+		in = r
 	} else {
 		in, err = newCSV(s.name, bytes.NewReader(data), m, cols, s.limits)
 	}

@@ -52,7 +52,22 @@ type Row struct {
 	Order   int       // the number that the row was ordered by inside its day: the order column's, or Number
 	Officer string    // empty: none
 	Fields  map[string]json.RawMessage
+	Parts   Parts // what a log says of an act besides
 	Repairs []Repair
+}
+
+// Parts are what the log of a system such as this one says of an act besides
+// its fields; other logs have none of it.
+type Parts struct {
+	Procedure  string // of the case; empty: the mapping's
+	Agency     string // of the case; empty: the mapping's
+	Officers   []json.RawMessage
+	Place      string
+	Documents  json.RawMessage // a list, or nil
+	Evidence   json.RawMessage // likewise
+	Corrects   string          // command id of the earlier row that this one puts right
+	Reason     string          // why it is corrected
+	LateReason string
 }
 
 // An Item is a row together with what intake made of it.
@@ -66,26 +81,42 @@ type Item struct {
 // (POST /v1/imports). Where Procedure names a procedure and the case exists
 // already, the receiver goes by the case.
 type Command struct {
-	Row        int64                      `json:"row"`
-	Case       string                     `json:"case"`
-	Agency     string                     `json:"agency,omitempty"`
-	Procedure  string                     `json:"procedure"`
-	Act        string                     `json:"act"`
-	OccurredAt time.Time                  `json:"occurred_at"`
-	Fields     map[string]json.RawMessage `json:"fields,omitempty"`
-	Officers   []string                   `json:"officers,omitempty"`
-	CommandID  string                     `json:"command_id"`
+	Row             int64                      `json:"row"`
+	Case            string                     `json:"case"`
+	Agency          string                     `json:"agency,omitempty"`
+	Procedure       string                     `json:"procedure"`
+	Act             string                     `json:"act"`
+	OccurredAt      time.Time                  `json:"occurred_at"`
+	Fields          map[string]json.RawMessage `json:"fields,omitempty"`
+	Officers        []json.RawMessage          `json:"officers,omitempty"` // ids, or objects with certificates
+	Place           string                     `json:"place,omitempty"`
+	Documents       json.RawMessage            `json:"documents,omitempty"`
+	Evidence        json.RawMessage            `json:"evidence,omitempty"`
+	LateReason      string                     `json:"late_reason,omitempty"`
+	CorrectsCommand string                     `json:"corrects_command,omitempty"`
+	Reason          string                     `json:"reason,omitempty"`
+	CommandID       string                     `json:"command_id"`
 }
 
 // Command makes the request for a row, with the procedure and agency of the
-// mapping it was read by.
+// mapping it was read by, or those that the log itself gives: an agency that is
+// named goes before the log's, a procedure does not.
 func (i Item) Command(procedure, agency string) Command {
+	p := i.Parts
 	c := Command{
 		Row: i.Number, Case: i.Case, Agency: agency, Procedure: procedure, Act: i.Act,
-		OccurredAt: i.At, Fields: i.Fields, CommandID: i.CommandID,
+		OccurredAt: i.At, Fields: i.Fields, Officers: p.Officers, CommandID: i.CommandID,
+		Place: p.Place, Documents: p.Documents, Evidence: p.Evidence,
+		LateReason: p.LateReason, CorrectsCommand: p.Corrects, Reason: p.Reason,
+	}
+	if p.Procedure != "" {
+		c.Procedure = p.Procedure
+	}
+	if c.Agency == "" {
+		c.Agency = p.Agency
 	}
 	if i.Officer != "" {
-		c.Officers = []string{i.Officer}
+		c.Officers = []json.RawMessage{appendText(nil, i.Officer)}
 	}
 	return c
 }

@@ -36,6 +36,8 @@ type mapper struct {
 	plans                                     map[string]*plan
 	totals                                    []*totals // by the place of the rule in m.fields; nil where it is no difference
 	digitsAt                                  []int
+	events                                    map[string]string // of the trace: event id in the log → command id of its row
+	eventsOf                                  int               // the trace
 	replacer                                  *strings.Replacer // of case ids; nil: none
 
 	others   []string       // by column: the field that it is kept as, or unkept or unwanted
@@ -101,6 +103,9 @@ func newMapper(m *Mapping, cols *columns, source string, s *source) (*mapper, er
 	if len(m.caseID.replacing) > 0 {
 		mp.replacer = strings.NewReplacer(m.caseID.replacing...)
 	}
+	for _, c := range m.parts.columns() {
+		cols.add(c)
+	}
 	for i := range m.fields {
 		r := &m.fields[i]
 		if r.column != "" {
@@ -120,7 +125,7 @@ func newMapper(m *Mapping, cols *columns, source string, s *source) (*mapper, er
 
 // remembers reports whether what becomes of a row depends on rows before it.
 func (mp *mapper) remembers() bool {
-	return slices.ContainsFunc(mp.totals, func(t *totals) bool { return t != nil })
+	return mp.m.parts.event != "" || slices.ContainsFunc(mp.totals, func(t *totals) bool { return t != nil })
 }
 
 // newColumns decides what becomes of the columns that are new since the last
@@ -226,6 +231,7 @@ func (mp *mapper) mapRow(rec *record) (Item, error) {
 			mp.mapOfficer(rec)
 		}
 		mp.mapFields(rec, p)
+		mp.mapParts(rec)
 	}
 	return mp.done(), nil
 }

@@ -42,6 +42,7 @@ import (
 //	numbers: {decimal: ",", thousands: "."}
 //	ignore: [lifecycle]              # columns that are left out on purpose
 //	other_columns: refuse            # columns named nowhere: refuse | ignore | keep (as fields)
+//	parts: {fields: fields, officers: officers, place: place}  # xes: parts of an act, see partsRule
 //	fields:
 //	  amount: {column: amount, type: money, unit: euro, acts: [create-fine]}
 //	  # also value, codes, invalid, unknown, elsewhere, difference, digits,
@@ -73,6 +74,7 @@ type Mapping struct {
 	time        timeRule
 	order       string // column; empty: as in the file
 	officer     officerRule
+	parts       partsRule
 	empty       []string
 	decimal     byte
 	thousands   byte // 0: none
@@ -231,6 +233,7 @@ func (f *yamlFile) mapping(m *Mapping, root ast.Node) {
 		"time":          func(n ast.Node) { f.timeRule(&m.time, n, true) },
 		"order":         f.text(&order, "order"),
 		"officer":       func(n ast.Node) { f.officerRule(&m.officer, n) },
+		"parts":         func(n ast.Node) { f.partsRule(&m.parts, n) },
 		"empty":         f.list(&m.empty, "empty"),
 		"numbers":       func(n ast.Node) { f.numbers(m, n) },
 		"ignore":        f.list(&m.ignore, "ignore"),
@@ -261,6 +264,9 @@ func (f *yamlFile) mapping(m *Mapping, root ast.Node) {
 		}
 	}
 	if m.Format == "xes" {
+		if at, ok := found["officer"]; ok && m.parts.officers != "" {
+			f.failAt(at, "officer: parts.officers has them already")
+		}
 		for _, key := range []string{"encoding", "delimiter", "quotes", "ragged"} {
 			if at, ok := found[key]; ok {
 				f.failAt(at, "%s is for CSV; an XES file says its own", key)
@@ -269,6 +275,9 @@ func (f *yamlFile) mapping(m *Mapping, root ast.Node) {
 	}
 	if at, ok := found["undecodable"]; ok && m.Format == "xes" {
 		f.failAt(at, "undecodable is for CSV; XML with wrong bytes is not well-formed")
+	}
+	if at, ok := found["parts"]; ok && m.Format != "xes" {
+		f.failAt(at, "parts are for XES, whose attributes can hold others")
 	}
 	if m.Format == "csv" && m.caseID.missing == "number" {
 		f.failAt(found["case"], "case: missing: number is for XES, where a trace holds its events together")
@@ -286,6 +295,9 @@ func (m *Mapping) name(f *yamlFile, found map[string][2]int) {
 		}
 	}
 	for _, c := range []string{m.caseID.column, m.act.column, m.time.column, m.order, m.officer.column} {
+		add(c)
+	}
+	for _, c := range m.parts.columns() {
 		add(c)
 	}
 	for _, r := range m.fields {

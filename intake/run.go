@@ -312,7 +312,7 @@ const batchBytes = 2 << 20
 
 // size is about how many bytes the command of an item has.
 func (i *Item) size() int {
-	n := 250 + len(i.Case) + len(i.Act) + len(i.Officer)
+	n := 250 + len(i.Case) + len(i.Act) + len(i.Officer) + i.Parts.size()
 	for name, value := range i.Fields {
 		n += len(name) + len(value) + 4
 	}

@@ -149,9 +149,10 @@ type record struct {
 	path    string
 	trace   int
 	values  []string
-	kinds   []kind   // absent where the row has no such value; in CSV the same for every row
-	refused string   // why the row cannot be read
-	repairs []Repair // what the reader put right
+	kinds   []kind           // absent where the row has no such value; in CSV the same for every row
+	whole   map[string]*node // attributes that are kept with all that they hold
+	refused string           // why the row cannot be read
+	repairs []Repair         // what the reader put right
 }
 
 // clone is a record that keeps.
@@ -209,7 +210,12 @@ func openRows(s *source, m *Mapping, cols *columns, strict bool) (rows, error) {
 		return nil, &FileError{File: s.name, Err: err}
 	}
 	if m.Format == "xes" {
-		return newXES(s.name, in, cols, s.limits, strict)
+		r, err := newXES(s.name, in, cols, s.limits, strict)
+		if err != nil {
+			return nil, err
+		}
+		r.whole = m.parts.whole
+		return r, nil
 	}
 	return newCSV(s.name, in, m, cols, s.limits)
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -36,6 +37,7 @@ type xesRows struct {
 	cols   *columns
 	limits Limits
 	strict bool
+	whole  []string // attributes of events that are kept with all that they hold, and are no columns
 
 	open     []element
 	started  bool // <log> was seen
@@ -58,9 +60,10 @@ type element struct {
 	line  int
 	path  string // of an attribute: the column it stands for
 	list  bool
-	items int  // of a list: how many it has
-	split bool // of a list: it has <values>
-	dead  bool // an attribute without a key, or inside one: it and what it holds are left out
+	items int   // of a list: how many it has
+	split bool  // of a list: it has <values>
+	dead  bool  // an attribute without a key, or inside one: it and what it holds are left out
+	node  *node // of an attribute that is kept whole, or inside one
 }
 
 // A tokenFeed counts the bytes of the token that is being read, which the
@@ -243,7 +246,7 @@ func (r *xesRows) start(t xml.StartElement) error {
 	case name == "values" && in.list:
 		r.note("<values> in a <list>, of a later edition of XES than 2.2")
 		in.split = true
-		e.path, e.dead, e.list, e.items = in.path, in.dead, true, in.items
+		e.path, e.dead, e.list, e.items, e.node = in.path, in.dead, true, in.items, in.node
 	case in.name == "log" && logRank[name] > 0:
 		r.inOrder(name, logRank[name])
 		r.part(name, t)
@@ -342,7 +345,7 @@ func (r *record) reset() {
 	clear(r.values)
 	clear(r.kinds)
 	r.values, r.kinds = r.values[:0], r.kinds[:0]
-	r.refused, r.repairs = "", nil
+	r.refused, r.repairs, r.whole = "", nil, nil
 }
 
 func (r *xesRows) beginEvent() {
@@ -413,6 +416,9 @@ func (r *xesRows) attribute(e, in *element, k kind, t xml.StartElement) error {
 	}
 	if e.dead = in.dead || !hasKey; e.dead {
 		return nil
+	}
+	if in.node != nil || target == &r.rec && in.name == "event" && slices.Contains(r.whole, key) {
+		return r.keepWhole(e, in, key, value)
 	}
 	if err := r.path(e, in, key, target); err != nil {
 		return err
