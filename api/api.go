@@ -57,6 +57,8 @@ type Reads interface {
 	Ledger(ctx context.Context, f projections.LedgerFilter, p projections.Page) (projections.List[projections.LedgerEntry], error)
 	EachLedger(ctx context.Context, f projections.LedgerFilter, header func(position uint64) error) iter.Seq2[projections.LedgerEntry, error]
 	EachCase(ctx context.Context, agencies []string, header func(position uint64) error) iter.Seq2[[]domain.Recorded, error]
+	Choose(ctx context.Context, f projections.LedgerFilter) (projections.Chosen, error)
+	EachChosen(ctx context.Context, f projections.LedgerFilter, through uint64, may func(projections.LedgerEntry) bool) iter.Seq2[[]domain.Recorded, error]
 	RecordsOf(ctx context.Context, procedure string) ([]domain.Recorded, uint64, error)
 	FactsThen(ctx context.Context, asked []domain.Asked) (domain.FactsThen, error)
 	CountLedger(ctx context.Context, f projections.LedgerFilter, most int) (int, error)

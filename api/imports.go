@@ -21,21 +21,22 @@ const perImport = 2000
 
 // importCommand is one row of a log of another system.
 type importCommand struct {
-	Row        int64                      `json:"row" minimum:"1" doc:"Number of the row in the file"`
-	Case       string                     `json:"case"`
-	Agency     string                     `json:"agency,omitempty" doc:"Of the case; where the case exists, it stays with its agency"`
-	Procedure  string                     `json:"procedure" doc:"Of the case; where the case exists, it goes by its own"`
-	Act        string                     `json:"act"`
-	OccurredAt time.Time                  `json:"occurred_at"`
-	Officers   []officer                  `json:"officers,omitempty"`
-	Place      string                     `json:"place,omitempty"`
-	Fields     map[string]json.RawMessage `json:"fields,omitempty"`
-	Documents  []attachment               `json:"documents,omitempty"`
-	Evidence   []attachment               `json:"evidence,omitempty"`
-	LateReason string                     `json:"late_reason,omitempty"`
-	Corrects   string                     `json:"corrects,omitempty" doc:"Event id of the earlier record of the case that this row puts right; it has the same act"`
-	Reason     string                     `json:"reason,omitempty" doc:"Why it is corrected"`
-	CommandID  string                     `json:"command_id,omitempty" doc:"Names the row for good: sent again it is not doubled. Without it one is made of source, batch and row"`
+	Row         int64                      `json:"row" minimum:"1" doc:"Number of the row in the file"`
+	Case        string                     `json:"case"`
+	Agency      string                     `json:"agency,omitempty" doc:"Of the case; where the case exists, it stays with its agency"`
+	Procedure   string                     `json:"procedure" doc:"Of the case; where the case exists, it goes by its own"`
+	Act         string                     `json:"act"`
+	OccurredAt  time.Time                  `json:"occurred_at"`
+	Officers    []officer                  `json:"officers,omitempty"`
+	Place       string                     `json:"place,omitempty"`
+	Fields      map[string]json.RawMessage `json:"fields,omitempty"`
+	Documents   []attachment               `json:"documents,omitempty"`
+	Evidence    []attachment               `json:"evidence,omitempty"`
+	LateReason  string                     `json:"late_reason,omitempty"`
+	Corrects    string                     `json:"corrects,omitempty" doc:"Event id of the earlier record of the case that this row puts right; it has the same act"`
+	CorrectsCmd string                     `json:"corrects_command,omitempty" doc:"In place of corrects: command id of the row that this one puts right"`
+	Reason      string                     `json:"reason,omitempty" doc:"Why it is corrected"`
+	CommandID   string                     `json:"command_id,omitempty" doc:"Names the row for good: sent again it is not doubled. Without it one is made of source, batch and row"`
 }
 
 // importBody is what is handed in. Rows are decoded one by one, so that one
@@ -219,7 +220,7 @@ func (b *importBody) command(ctx context.Context, raw json.RawMessage, i int) (d
 	cmd := domain.Command{
 		ID: row.CommandID, Case: domain.CaseID(row.Case), Agency: row.Agency, Procedure: row.Procedure, Act: row.Act, At: row.OccurredAt,
 		Actor: domain.Actor{ID: actor.Person, Name: actor.Name}, Place: row.Place, Fields: row.Fields,
-		LateReason: row.LateReason, Corrects: row.Corrects, Reason: row.Reason,
+		LateReason: row.LateReason, Corrects: row.Corrects, CorrectsCommand: row.CorrectsCmd, Reason: row.Reason,
 		Documents: references(row.Documents), Evidence: references(row.Evidence),
 		Import: &domain.Import{Source: b.Source, Batch: b.Batch, Row: row.Row},
 	}

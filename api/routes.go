@@ -39,6 +39,7 @@ func (s *server) routes(mux *http.ServeMux) {
 	}
 
 	add(s, "GET /v1/ledger", "read-ledger", lists, "The ledger (台账): one row a case, the last opened first", s.ledger, listOf[ledgerEntry])
+	add(s, "GET /v1/export", "export", lists, "Whole cases as an event log for other tools: XES, OCEL 2.0 or CSV", s.export, exported)
 	add(s, "GET /v1/deadlines", "read-deadlines", lists, "Limits that run, least time left first", s.deadlines, listOf[deadlineEntry])
 	add(s, "GET /v1/findings", "read-findings", lists, "What rules had to say, the latest record first", s.findings, listOf[findingEntry])
 	add(s, "GET /v1/findings/counts", "count-findings", lists, "How often each rule was broken", s.findingCounts)

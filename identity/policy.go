@@ -31,6 +31,7 @@ const (
 	ReadLedger      Action = "read-ledger"
 	ReadDeadlines   Action = "read-deadlines"
 	ReadFindings    Action = "read-findings"
+	Export          Action = "export"
 	ReadStats       Action = "read-stats"
 	ReadAccessTrail Action = "read-access-trail"
 	ReadLaw         Action = "read-law"

@@ -25,6 +25,7 @@ var commands = []func(*program) *cobra.Command{
 	deadlinesCommand,
 	findingsCommand,
 	importCommand,
+	exportCommand,
 	sampleCommand,
 	statsCommand,
 	rebuildCommand,
