@@ -104,6 +104,10 @@ func (p *program) announce(s *system, took time.Duration) {
 		{p.pick("地址", "address"), s.address + p.pick("（接口说明 ", " (documentation ") + s.address + "/docs" + p.pick("）", ")")},
 		{p.pick("管理员令牌", "administrator's token"), s.whereToken()},
 	}
+	if s.newKeys {
+		pairs = append(pairs, [2]string{p.pick("证明日志公钥", "public key of the log"),
+			strings.Join(s.keys.Newest(), " ") + p.pick("（请另行保存，供他人核验）", " (keep it elsewhere, for others to check with)")})
+	}
 	if p.config.NATS != "" {
 		pairs = append(pairs, [2]string{"NATS", masked(p.config.NATS)})
 	}

@@ -43,7 +43,7 @@ func main() {
 	flag.IntVar(&o.rounds, "rounds", 3, "rounds; each figure is the median of them")
 	flag.DurationVar(&o.seconds, "for", 3*time.Second, "how long each rate is measured")
 	flag.StringVar(&o.json, "json", "bench.json", "file for the figures; empty: none")
-	flag.StringVar(&only, "only", "raw,road,cold,program", "parts to run")
+	flag.StringVar(&only, "only", "raw,road,cold,proofs,program", "parts to run")
 	flag.StringVar(&o.log, "log", "../shared/data/logs/road_traffic_fines_dev.csv.gz", "log to import; where it is absent one is made up")
 	flag.StringVar(&o.mapping, "mapping", "intake/mappings/traffic-fine-csv.yaml", "its mapping file")
 	flag.IntVar(&o.cold, "cold", 2_000_000, "records in the stream under the cold cases")
@@ -99,6 +99,7 @@ func run(ctx context.Context, o options) error {
 		{"raw", benchRaw},
 		{"road", benchRoad},
 		{"cold", benchCold},
+		{"proofs", benchProofs},
 		{"program", benchProgram},
 	} {
 		if !slices.Contains(o.only, part.name) {
