@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 
 	"github.com/spf13/cobra"
 
@@ -25,12 +26,13 @@ The public keys (verifier keys) are for everybody: whoever is to check the log
 must get them another way than from the log.
 
 --rotate makes new keys, for which the old ones vouch by a signed statement; the
-old private keys are then gone. Stop the system first, and give the size of its
-newest checkpoint: the old keys are good up to there, the new ones from there on.`,
+old private keys are then gone. Stop the system first. The old keys are good up to
+the newest checkpoint that they signed, the new ones from there on; that checkpoint
+is read from the file that the system keeps beside the keys, or from --newest.`,
 		Example: `  liuhen keygen --origin example.org/liuhen/210100/2026
   liuhen keygen --origin example.org/liuhen/210100/2026 --sm2 --ml-dsa
   liuhen keygen --origin example.org/liuhen/210100/2026 --show
-  liuhen keygen --origin example.org/liuhen/210100/2026 --rotate --size 20852163`,
+  liuhen keygen --origin example.org/liuhen/210100/2026 --rotate`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error { return p.keygen(g) },
 	}
@@ -40,10 +42,9 @@ newest checkpoint: the old keys are good up to there, the new ones from there on
 	flags.BoolVar(&g.mldsa, "ml-dsa", false, "also a key for ML-DSA-44, which quantum computers do not break")
 	flags.BoolVar(&g.sm2, "sm2", false, "also a key for SM2 with SM3 (国密)")
 	flags.BoolVar(&g.show, "show", false, "make nothing; print the public keys and the replacements of keys")
-	flags.BoolVar(&g.rotate, "rotate", false, "replace the keys by new ones; needs --size")
-	flags.Int64Var(&g.size, "size", -1, "with --rotate: the size of the newest checkpoint under the old keys")
+	flags.BoolVar(&g.rotate, "rotate", false, "replace the keys by new ones")
+	flags.StringVar(&g.newest, "newest", "", "with --rotate: the file with the newest checkpoint of the log (default: the one beside the keys); none: the keys have signed nothing")
 	c.MarkFlagsMutuallyExclusive("show", "rotate")
-	c.MarkFlagsRequiredTogether("rotate", "size")
 	required(c, "origin")
 	return c
 }
@@ -53,7 +54,43 @@ type keygen struct {
 	origin, dir  string
 	mldsa, sm2   bool
 	show, rotate bool
-	size         int64
+	newest       string
+}
+
+// replace makes new keys in the place of the old ones.
+func (g keygen) replace(path string) (*keys.Ring, error) {
+	newest, err := g.newestCheckpoint(path)
+	if err != nil {
+		return nil, err
+	}
+	return keys.Rotate(path, newest, g.kinds(nil)...)
+}
+
+// newestCheckpoint finds the last one that the old keys signed; nil if that is
+// said to be none, which the file beside the keys must not contradict.
+func (g keygen) newestCheckpoint(path string) (newest []byte, err error) {
+	ring, err := keys.Load(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, ring.Close()) }()
+	file := g.newest
+	if file == "" || file == "none" {
+		file = path + ".checkpoint"
+	}
+	newest, err = os.ReadFile(file)
+	switch {
+	case g.newest == "none" && errors.Is(err, fs.ErrNotExist):
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("the newest checkpoint under the old keys: %v; say where it is with --newest, or --newest none if they have signed nothing", err) //nolint:errorlint // its not being there must not be taken for that of the keys
+	case g.newest == "none":
+		if ring.Signed(newest) {
+			return nil, fmt.Errorf("the keys have signed something: the checkpoint in %s", file)
+		}
+		return nil, nil
+	}
+	return newest, nil
 }
 
 func (p *program) keygen(g keygen) (err error) {
@@ -68,7 +105,7 @@ func (p *program) keygen(g keygen) (err error) {
 	case g.show:
 		ring, err = keys.Load(path)
 	case g.rotate:
-		ring, err = keys.Rotate(path, g.size, g.kinds(nil)...)
+		ring, err = g.replace(path)
 	default:
 		ring, err = keys.Create(path, g.origin, g.kinds([]keys.Kind{keys.Ed25519})...)
 	}
