@@ -87,7 +87,9 @@ func TestKeysAreReplaced(t *testing.T) {
 	const origin = "example.org/liuhen/a/2026"
 	dir := t.TempDir()
 	path := keys.Path(dir, origin)
-	args := func(more ...string) []string { return append([]string{"keygen", "--origin", origin, "--keys", dir}, more...) }
+	args := func(more ...string) []string {
+		return append([]string{"keygen", "--origin", origin, "--keys", dir}, more...)
+	}
 	if code, _, said := liuhen(t, args()...); code != 0 {
 		t.Fatal(said)
 	}
