@@ -348,15 +348,7 @@ func TestForgedRotations(t *testing.T) {
 // Keys are not replaced while somebody signs with them, also where only their
 // signers are left of the ring.
 func TestRotateWhileInUse(t *testing.T) {
-	r, err := Create(filepath.Join(t.TempDir(), "a.key"), origin, Ed25519)
-	if err != nil {
-		t.Fatal(err)
-	}
-	path, newest, signers := r.File(), signed(t, r, 10), r.Signers()
-	if _, err := Rotate(path, newest); !errors.Is(err, ErrInUse) {
-		t.Fatalf("rotate while the ring is open: %v, want ErrInUse", err)
-	}
-	r = nil
+	path, newest, signers := onlySigners(t)
 	for range 3 {
 		runtime.GC()
 	}
@@ -364,6 +356,20 @@ func TestRotateWhileInUse(t *testing.T) {
 		t.Fatalf("rotate while a signer is left: %v, want ErrInUse", err)
 	}
 	runtime.KeepAlive(signers)
+}
+
+// onlySigners makes keys and lets go of their ring.
+func onlySigners(t *testing.T) (path string, newest []byte, signers []note.Signer) {
+	t.Helper()
+	r, err := Create(filepath.Join(t.TempDir(), "a.key"), origin, Ed25519)
+	if err != nil {
+		t.Fatal(err)
+	}
+	newest = signed(t, r, 10)
+	if _, err := Rotate(r.File(), newest); !errors.Is(err, ErrInUse) {
+		t.Fatalf("rotate while the ring is open: %v, want ErrInUse", err)
+	}
+	return r.File(), newest, r.Signers()
 }
 
 // Keys are replaced at the newest checkpoint that they signed, and no other.
