@@ -50,34 +50,44 @@ type Overdue struct {
 // where the record is not the next one of the case, and where book does not
 // have the procedure.
 func Evolve(book *rulebook.Book, c *Case, r Recorded) (*Case, error) {
-	var next Case
-	switch {
-	case c == nil:
-		procedure, ok := book.Edition(r.Procedure(), r.Edition)
-		if !ok {
-			return nil, fmt.Errorf("case %s: no procedure %s in edition %s", r.Subject, r.Procedure(), r.Edition)
+	if c == nil {
+		var err error
+		if c, err = unopened(book, r); err != nil {
+			return nil, err
 		}
-		next = Case{
-			ID: r.Subject, Agency: r.Agency(), Procedure: procedure,
-			History: procedure.NewHistory(string(r.Subject), r.Agency()),
-		}
-	case r.Subject != c.ID:
+	}
+	if r.Subject != c.ID {
 		panic("domain: record of case " + string(r.Subject) + " folded into case " + string(c.ID))
-	default:
-		next = *c
 	}
-	if r.Revision != next.Revision+1 || r.Previous != next.Head {
+	if r.Revision != c.Revision+1 || r.Previous != c.Head {
 		return nil, fmt.Errorf("%w: case %s, position %d: revision %d after %d, previous digest %.15s, want %.15s",
-			ErrChain, r.Subject, r.Position, r.Revision, next.Revision, r.Previous, next.Head)
+			ErrChain, r.Subject, r.Position, r.Revision, c.Revision, r.Previous, c.Head)
 	}
+	return c.take(r), nil
+}
 
+// unopened is a case before its first record.
+func unopened(book *rulebook.Book, first Recorded) (*Case, error) {
+	procedure, ok := book.Edition(first.Procedure(), first.Edition)
+	if !ok {
+		return nil, fmt.Errorf("case %s: no procedure %s in edition %s", first.Subject, first.Procedure(), first.Edition)
+	}
+	return &Case{
+		ID: first.Subject, Agency: first.Agency(), Procedure: procedure,
+		History: procedure.NewHistory(string(first.Subject), first.Agency()),
+	}, nil
+}
+
+// take is the case with one more record, whatever came before it.
+func (c *Case) take(r Recorded) *Case {
+	next := *c
 	next.Revision, next.Position, next.Head = r.Revision, r.Position, r.Digest
 	next.History = next.History.Append(r.Step())
 	if act, ok := next.Procedure.Act(r.Act()); ok && act.Closes {
 		next.Closed = true
 	}
 	next.last = &link{command: r.Command, before: next.last, receipt: ReceiptOf(r)}
-	return &next, nil
+	return &next
 }
 
 // ReceiptOf is the receipt of a record.

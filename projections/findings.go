@@ -90,6 +90,7 @@ type FindingsFilter struct {
 	Since       calendar.Date // recorded on this day or later
 	From, To    calendar.Date // the act occurred, days included
 	Uncorrected bool          // only of events that have not been corrected
+	Through     *uint64       // only what was recorded up to this position, and as it was known then; nil: all
 }
 
 // A FindingItem is a finding and the event that it was made of.
@@ -151,13 +152,16 @@ func (db *DB) CountFindings(ctx context.Context, f FindingsFilter) ([]RuleCount,
 	})
 }
 
-var wasCorrected = `exists (
+func (f FindingsFilter) question() question[FindingItem] {
+	known := ""
+	if f.Through != nil {
+		known = " and c.position <= " + strconv.FormatUint(*f.Through, 10)
+	}
+	wasCorrected := `exists (
 				select
 				from ` + findings.schema() + `.correction c
-				where c.case_id = t.case_id and c.event = t.about
+				where c.case_id = t.case_id and c.event = t.about` + known + `
 			)`
-
-func (f FindingsFilter) question() question[FindingItem] {
 	q := question[FindingItem]{
 		schema: findings.schema(),
 		table:  "finding",
@@ -193,6 +197,9 @@ func (f FindingsFilter) question() question[FindingItem] {
 	q.where.within("t.occurred_at", f.From, f.To)
 	if f.Uncorrected {
 		q.where.add("not " + wasCorrected)
+	}
+	if f.Through != nil {
+		q.where.add("t.position <= ?", int64(*f.Through))
 	}
 	return q
 }

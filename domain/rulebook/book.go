@@ -327,6 +327,10 @@ type Rule struct {
 	count   *counting
 }
 
+// Own reports whether the rule stands in an agency's own file, which may be altered
+// without an edition.
+func (r *Rule) Own() bool { return r.agency }
+
 // inForce reports whether the rule applies to an act carried out on a day.
 func (r *Rule) inForce(on calendar.Date) bool {
 	return (r.From.IsZero() || !on.Before(r.From)) && (r.Until.IsZero() || !on.After(r.Until))
