@@ -87,10 +87,10 @@ func parseInstant(s string) (time.Time, calendar.Date, bool) {
 			t, err = time.ParseInLocation(local, s, calendar.Shanghai)
 		}
 	}
-	if err != nil || t.Year() < 1 || t.Year() > 9998 {
+	if t = t.In(calendar.Shanghai); err != nil || t.Year() < 1 || t.Year() > 9998 {
 		return time.Time{}, calendar.Date{}, false
 	}
-	return t.In(calendar.Shanghai), calendar.Date{}, true
+	return t, calendar.Date{}, true
 }
 
 // String writes the moment as ParseMoment reads it.
