@@ -57,7 +57,7 @@ type inspectReport struct {
 	Position  uint64        `json:"position" doc:"Registers of today were read at this position"`
 	Agencies  []string      `json:"agencies" doc:"* for all"`
 	Procedure string        `json:"procedure,omitempty"`
-	Acts      string        `json:"acts_inspected" enum:"decisions,all"`
+	Scope     string        `json:"scope" enum:"decisions,all" doc:"Which acts were inspected"`
 	Judged    string        `json:"judged" enum:"then,both"`
 	Inspector string        `json:"inspector"`
 	Name      string        `json:"inspector_name,omitempty"`
@@ -169,7 +169,7 @@ func (s *server) inspection(ctx context.Context, in *inspectInput, agencies []st
 	r := about(ctx)
 	n.report = inspectReport{
 		Kind: "liuhen inspection report 1", Says: inspectedSays, From: in.From.Date, To: in.To.Date, After: n.period.After, Through: n.period.Through,
-		Position: today.At, Agencies: agencies, Procedure: in.Procedure, Acts: orElse(in.Acts, "decisions"), Judged: orElse(in.Judged, "then"),
+		Position: today.At, Agencies: agencies, Procedure: in.Procedure, Scope: orElse(in.Acts, "decisions"), Judged: orElse(in.Judged, "then"),
 		Inspector: r.actor.Person, Name: r.actor.Name, Role: string(r.actor.Role), Purpose: r.purpose, Request: r.id, Began: s.Now().UTC(), Program: s.Version,
 	}
 	if len(agencies) == 0 {

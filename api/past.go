@@ -402,14 +402,14 @@ type differenceBody struct {
 
 // shownChange is a change with the name of the act that made it.
 type shownChange struct {
-	domain.Change
+	domain.StateChange
 	ActName rulebook.Text `json:"act_name,omitzero"`
 }
 
-func changesShown(p *rulebook.Procedure, changes []domain.Change) []shownChange {
+func changesShown(p *rulebook.Procedure, changes []domain.StateChange) []shownChange {
 	out := make([]shownChange, len(changes))
 	for i, c := range changes {
-		out[i].Change = c
+		out[i].StateChange = c
 		if c.By != nil {
 			out[i].ActName = actName(p, c.By.Act)
 		}

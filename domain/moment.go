@@ -112,6 +112,12 @@ func (m Moment) String() string {
 // MarshalText is String.
 func (m Moment) MarshalText() ([]byte, error) { return []byte(m.String()), nil }
 
+// UnmarshalText is ParseMoment.
+func (m *Moment) UnmarshalText(text []byte) (err error) {
+	*m, err = ParseMoment(string(text))
+	return err
+}
+
 // Hindsight reports whether the moment is seen with today's knowledge: what was
 // recorded and corrected later counts.
 func (m Moment) Hindsight() bool { return m.By == ByOccurred }

@@ -336,8 +336,8 @@ func makerOf(r *Recorded) *Maker {
 	}
 }
 
-// A Change is one value of a State that is not the same at two moments.
-type Change struct {
+// A StateChange is one value of a State that is not the same at two moments.
+type StateChange struct {
 	Path   string          `json:"path"`             // JSON Pointer into the State
 	Before json.RawMessage `json:"before,omitempty"` // none: it was not there
 	After  json.RawMessage `json:"after,omitempty"`  // none: it is not there any more
@@ -351,7 +351,7 @@ type Change struct {
 // value, in the order of their paths, and which record made each: of two moments
 // far apart the last one that touched the value. Where to is the earlier one, the
 // records are those that are undone.
-func Changes(from, to Past) []Change {
+func Changes(from, to Past) []StateChange {
 	d := differ{from: from, to: to, before: from.State(), after: to.State(), made: map[string]*Recorded{}}
 	d.byRecord = make(map[string]*Recorded, max(len(from.Records), len(to.Records)))
 	for _, p := range []Past{from, to} {
@@ -361,9 +361,9 @@ func Changes(from, to Past) []Change {
 	}
 	before, after := d.before.leaves(), d.after.leaves()
 	d.follow()
-	var all []Change
+	var all []StateChange
 	for _, path := range differing(before, after) {
-		c := Change{Path: path, Before: before[path], After: after[path]}
+		c := StateChange{Path: path, Before: before[path], After: after[path]}
 		d.explain(&c)
 		all = append(all, c)
 	}
@@ -493,7 +493,7 @@ func (d *differ) note(was, is map[string]any, by *Recorded) map[string]any {
 }
 
 // explain says which record made a change, and by which article.
-func (d *differ) explain(c *Change) {
+func (d *differ) explain(c *StateChange) {
 	section, id, rest := partsOf(c.Path)
 	var by *Recorded
 	switch section {

@@ -153,7 +153,7 @@ func TestStepsAreDifferences(t *testing.T) {
 				t.Errorf("%s: step %d has findings %+v", name, n, step.Findings)
 			}
 			all := domain.Changes(atRevision(t, records, n-1), atRevision(t, records, n))
-			want := slices.DeleteFunc(all, func(c domain.Change) bool { return c.Path == "/revision" || c.Path == "/head" })
+			want := slices.DeleteFunc(all, func(c domain.StateChange) bool { return c.Path == "/revision" || c.Path == "/head" })
 			for i := range want {
 				c := &want[i]
 				switch {
@@ -294,7 +294,7 @@ func TestTwoClocks(t *testing.T) {
 
 	// A correction shows as the fields that it changed, made by it.
 	changes := domain.Changes(at(t, records, "revision:3"), at(t, records, "now"))
-	var amount *domain.Change
+	var amount *domain.StateChange
 	for i := range changes {
 		if changes[i].Path == "/acts/"+records[1].ID+"/fields/amount" {
 			amount = &changes[i]

@@ -16,7 +16,7 @@ type ReplayStep struct {
 	Late     string             `json:"late_reason,omitempty"` // why it was recorded late
 	Stage    string             `json:"stage,omitempty"`       // that the case stands in after it
 	Closed   bool               `json:"closed,omitempty"`      // likewise
-	Changes  []Change           `json:"changes"`               // in the State, but for revision and head; all of them are By this record, or Passed
+	Changes  []StateChange      `json:"changes"`               // in the State, but for revision and head; all of them are By this record, or Passed
 	Findings []rulebook.Finding `json:"findings"`
 }
 
@@ -63,7 +63,7 @@ func (s *stepping) next(book *rulebook.Book, r *Recorded, calendars func(string,
 	}
 	s.c = c
 	p := c.Procedure
-	step := ReplayStep{Maker: *makerOf(r), Late: r.Data.LateReason, Stage: c.Stage(), Closed: c.Closed, Changes: []Change{}, Findings: append([]rulebook.Finding{}, r.Data.Findings...)}
+	step := ReplayStep{Maker: *makerOf(r), Late: r.Data.LateReason, Stage: c.Stage(), Closed: c.Closed, Changes: []StateChange{}, Findings: append([]rulebook.Finding{}, r.Data.Findings...)}
 
 	before, after := leaves{}, leaves{}
 	first := s.acts.first[r.ID]
@@ -101,7 +101,7 @@ func (s *stepping) next(book *rulebook.Book, r *Recorded, calendars func(string,
 	}
 	s.limits(now, before, after)
 	for _, path := range differing(before, after) {
-		change := Change{Path: path, Before: before[path], After: after[path]}
+		change := StateChange{Path: path, Before: before[path], After: after[path]}
 		s.explain(&change, r, prior, now)
 		step.Changes = append(step.Changes, change)
 	}
@@ -111,7 +111,7 @@ func (s *stepping) next(book *rulebook.Book, r *Recorded, calendars func(string,
 
 // explain says whether a record made a change, and by which rule or article.
 // prior is how the limits stood before it, by the calendar that they stand by now.
-func (s *stepping) explain(change *Change, r *Recorded, prior, now map[string]StateDeadline) {
+func (s *stepping) explain(change *StateChange, r *Recorded, prior, now map[string]StateDeadline) {
 	switch section, id, rest := partsOf(change.Path); section {
 	case "deadlines":
 		was, had := s.clocks[id]

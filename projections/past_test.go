@@ -24,7 +24,7 @@ func TestPositionAt(t *testing.T) {
 	random := rand.New(rand.NewPCG(7, 7))
 	begin := o.day
 	var made []time.Time // by position
-	for i := range 60 {
+	for i := range 30 {
 		o.day = begin.Add(time.Duration(i) * time.Hour)
 		if i%7 == 3 { // it waited to be written while later ones were
 			o.day = o.day.Add(-time.Duration(random.IntN(9*60)) * time.Minute)
@@ -50,7 +50,7 @@ func TestPositionAt(t *testing.T) {
 			t.Errorf("position at %s: %d, %v; want %d", at, got, err, want)
 		}
 	}
-	for position, want := range map[uint64]bool{0: false, 1: true, 60: true, 61: false, 1 << 63: false} {
+	for position, want := range map[uint64]bool{0: false, 1: true, 30: true, 31: false, 1 << 63: false} {
 		at, there, err := db.RecordedAt(t.Context(), position)
 		if err != nil || there != want || there && !at.Equal(made[position-1]) {
 			t.Errorf("time of position %d: %s, %v, %v", position, at, there, err)
@@ -139,7 +139,7 @@ func TestListsOfThePast(t *testing.T) {
 		{Findings: true}, {Closed: &yes}, {Party: "科技"}, {Party: "沈"}, {Query: "〔2025〕1号"}, {Query: "(集团)"}, {Query: "k-3"}, {Query: "%_"}, {Query: "𠮷"}, {Query: "沈阳 贸易"},
 		{Cases: []domain.CaseID{"K-1", "K-9"}}, {From: calendar.MakeDate(2025, 3, 12), To: calendar.MakeDate(2025, 3, 14)},
 	}
-	for _, at := range []int{1, 3, 4, 5, 8, n - 1, n} {
+	for _, at := range []int{1, 4, 8, n - 1} {
 		then := o.until(t, at)
 		for _, f := range filters {
 			want := whole(t, 50, func(p Page) (List[LedgerEntry], error) { return then.Ledger(t.Context(), f, p) })
