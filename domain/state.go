@@ -247,12 +247,20 @@ func (p Past) State() State {
 }
 
 func clocks(c *Case, cal *calendar.Calendar, now time.Time) map[string]StateDeadline {
-	all := c.Procedure.Deadlines(c.History, cal)
+	return clocksAt(c.Procedure.Deadlines(c.History, cal), now)
+}
+
+func clocksAt(all []rulebook.Deadline, now time.Time) map[string]StateDeadline {
 	out := make(map[string]StateDeadline, len(all))
 	for _, d := range all {
 		out[d.Rule+"@"+d.Start] = stateDeadline(d, now)
 	}
 	return out
+}
+
+// movesLimits reports whether a record can begin, end or move a limit of its case.
+func movesLimits(p *rulebook.Procedure, r *Recorded) bool {
+	return r.Data.Corrects != "" || p.MovesLimits(r.Act())
 }
 
 // leaves are the values of a JSON document that hold no others, by their JSON
@@ -389,14 +397,28 @@ func differing(before, after leaves) []string {
 
 // comparePaths sorts pointers, the numbers of list items as numbers.
 func comparePaths(a, b string) int {
-	return slices.CompareFunc(strings.Split(a, "/"), strings.Split(b, "/"), func(a, b string) int {
-		n, errA := strconv.Atoi(a)
-		m, errB := strconv.Atoi(b)
-		if errA == nil && errB == nil {
-			return cmp.Or(cmp.Compare(n, m), strings.Compare(a, b))
+	for a != "" || b != "" {
+		var x, y string
+		x, a, _ = strings.Cut(a, "/")
+		y, b, _ = strings.Cut(b, "/")
+		if x == y {
+			continue
 		}
-		return strings.Compare(a, b)
-	})
+		if isNumber(x) && isNumber(y) && len(x) != len(y) {
+			return cmp.Compare(len(x), len(y))
+		}
+		return strings.Compare(x, y)
+	}
+	return 0
+}
+
+func isNumber(s string) bool {
+	for _, c := range []byte(s) {
+		if c < '0' || c > '9' {
+			return false
+		}
+	}
+	return s != ""
 }
 
 // A differ finds out which record made which change.
@@ -423,8 +445,9 @@ func (d *differ) follow() {
 			if c == nil {
 				c = d.opening(more)
 			}
-			c = c.take(more.Records[i])
-			was = d.note(was, outlineOf(c, more.calendar), &more.Records[i])
+			r := &more.Records[i]
+			c = c.take(*r)
+			was = d.note(was, d.outlineAfter(c, r, was, more.calendar), r)
 		}
 		return
 	}
@@ -476,6 +499,16 @@ func outlineOf(c *Case, cal *calendar.Calendar) map[string]any {
 		out["/deadlines/"+pointerEscape.Replace(key)] = d
 	}
 	return out
+}
+
+// outlineAfter is outlineOf after one more record, by what it was before.
+func (d *differ) outlineAfter(c *Case, r *Recorded, was map[string]any, cal *calendar.Calendar) map[string]any {
+	if len(was) == 0 || movesLimits(c.Procedure, r) {
+		return outlineOf(c, cal)
+	}
+	is := maps.Clone(was)
+	is["/stage"], is["/closed"], is["/opened"] = c.Stage(), c.Closed, c.Opened()
+	return is
 }
 
 func (d *differ) note(was, is map[string]any, by *Recorded) map[string]any {

@@ -350,3 +350,22 @@ func TestClocksAtAMoment(t *testing.T) {
 		}
 	}
 }
+
+// TestChangesAreInOrder has more than ten items in a list: they come by number.
+func TestChangesAreInOrder(t *testing.T) {
+	records := told(t)
+	records[0].Data.Evidence = make([]rulebook.Reference, 12)
+	for i := range records[0].Data.Evidence {
+		records[0].Data.Evidence[i].Title = fmt.Sprint(i)
+	}
+	none := domain.Past{Moment: domain.Moment{By: domain.ByPosition}}
+	var titles []string
+	for _, c := range domain.Changes(none, at(t, records, "revision:1")) {
+		if strings.Contains(c.Path, "/evidence/") && strings.HasSuffix(c.Path, "/title") {
+			titles = append(titles, string(c.After))
+		}
+	}
+	if got := strings.Join(titles, " "); got != `"0" "1" "2" "3" "4" "5" "6" "7" "8" "9" "10" "11"` {
+		t.Errorf("the titles come as %s", got)
+	}
+}

@@ -41,6 +41,7 @@ func Steps(book *rulebook.Book, records []Recorded, calendars func(agency string
 type stepping struct {
 	acts   corrections
 	c      *Case
+	limits []rulebook.Deadline // as they are now
 	clocks map[string]StateDeadline
 	cal    *calendar.Calendar        // that they were counted by
 	stands map[string]*Recorded      // by the first event of an act
@@ -94,12 +95,15 @@ func (s *stepping) next(book *rulebook.Book, r *Recorded, calendars func(string,
 	after.add("/opened", c.Opened())
 
 	s.findings(r, before, after)
-	now := clocks(c, cal, r.Recorded)
+	if s.clocks == nil || cal != s.cal || movesLimits(p, r) {
+		s.limits = p.Deadlines(c.History, cal)
+	}
+	now := clocksAt(s.limits, r.Recorded)
 	prior := s.clocks
 	if cal != s.cal && s.clocks != nil {
 		prior = clocks(was, cal, r.Recorded) // what only the calendar moves, the record did not
 	}
-	s.limits(now, before, after)
+	s.moved(now, before, after)
 	for _, path := range differing(before, after) {
 		change := StateChange{Path: path, Before: before[path], After: after[path]}
 		s.explain(&change, r, prior, now)
@@ -147,8 +151,8 @@ func (s *stepping) findings(r *Recorded, before, after leaves) {
 	}
 }
 
-// limits adds those that stand otherwise than before.
-func (s *stepping) limits(now map[string]StateDeadline, before, after leaves) {
+// moved adds the limits that stand otherwise than before.
+func (s *stepping) moved(now map[string]StateDeadline, before, after leaves) {
 	for _, key := range slices.Sorted(maps.Keys(now)) {
 		is := now[key]
 		was, there := s.clocks[key]
