@@ -122,15 +122,15 @@ func (db *DB) CountBetween(ctx context.Context, p Period) (int64, error) {
 	return n, nil
 }
 
-// casesAtOnce is how many cases EachCaseBetween hands out at once, at the most.
-const casesAtOnce = 200
+// casesOfPeriod is how many cases EachCaseBetween hands out at once, at the most.
+const casesOfPeriod = 200
 
 // EachCaseBetween returns the cases of which something was recorded in a period,
 // each with all of its records up to the end of the period, some cases at a time,
 // in the order of their first record in it. Two statements are asked for each
 // group, and nothing is held in the database between them: memory is one group.
 func (db *DB) EachCaseBetween(ctx context.Context, p Period) iter.Seq2[[][]domain.Recorded, error] {
-	return db.eachCaseBetween(ctx, p, casesAtOnce)
+	return db.eachCaseBetween(ctx, p, casesOfPeriod)
 }
 
 func (db *DB) eachCaseBetween(ctx context.Context, p Period, limit int) iter.Seq2[[][]domain.Recorded, error] {
