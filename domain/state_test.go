@@ -369,3 +369,37 @@ func TestChangesAreInOrder(t *testing.T) {
 		t.Errorf("the titles come as %s", got)
 	}
 }
+
+// TestNotedInHindsight sees an act of before the note as it is known today: with what
+// was noted of it since, and, as it was known then, without.
+func TestNotedInHindsight(t *testing.T) {
+	records := sampleLog(t, book).byCase["样例-002"]
+	i := slices.IndexFunc(records, func(r domain.Recorded) bool { return r.Act() == "note-findings" })
+	note := records[i]
+	before := calendar.DateOf(note.Time).AddDays(-1).String()
+	past := at(t, records, "occurred:"+before)
+	if len(past.Noted()) != len(note.Data.Findings) {
+		t.Fatalf("%d findings were noted since, want %d", len(past.Noted()), len(note.Data.Findings))
+	}
+	s := past.State()
+	for n, f := range past.Noted() {
+		if f.Event != note.ID || f.Of == "" || !f.Stands {
+			t.Errorf("noted: %+v", f)
+		}
+		if _, ok := s.Acts[note.ID]; ok {
+			t.Error("the note had not been made, and stands among the acts")
+		}
+		if got, ok := s.Findings[fmt.Sprintf("%s#%d", note.ID, n)]; !ok || got.Of != f.Of {
+			t.Errorf("finding %d is not in the state", n)
+		}
+	}
+	if then := atRevision(t, records, i); len(then.Noted()) != 0 || len(then.Findings()) != len(past.Findings())-len(past.Noted()) {
+		t.Errorf("as it was known then: %d findings, %d noted", len(then.Findings()), len(then.Noted()))
+	}
+	// Of acts that had not happened nothing is told.
+	if early := at(t, records, "occurred:"+calendar.DateOf(records[0].Time).String()); slices.ContainsFunc(early.Noted(), func(f domain.StateFinding) bool {
+		return !slices.ContainsFunc(early.Records, func(r domain.Recorded) bool { return r.ID == f.Of })
+	}) {
+		t.Errorf("noted of acts to come: %+v", early.Noted())
+	}
+}
