@@ -120,6 +120,7 @@ func (s *server) moment(ctx context.Context, parameter, asked string, seen SeenF
 		}
 		m.Position, err = s.Reads.PositionAt(ctx, m.Time)
 		return m, err
+	case domain.ByNow, domain.ByOccurred: // everything that is recorded by now
 	}
 	if err := s.waitFor(ctx, seen.MinPosition, "timeline"); err != nil {
 		return m, err
@@ -442,7 +443,7 @@ func (s *server) difference(ctx context.Context, in *differenceInput) (*huma.Str
 	}
 	patch := in.Format == "patch" || in.Format == "" && strings.HasPrefix(in.Accept, jsonPatch)
 	var body any
-	rows := 0
+	var rows int
 	if patch {
 		ops, err := jsondiff.Compare(from.State(), to.State(), jsondiff.UnmarshalFunc(exactNumbers))
 		if err != nil {

@@ -72,6 +72,7 @@ func ParseMoment(s string) (Moment, error) {
 			return bad()
 		}
 		return m, nil
+	case ByNow: // it has no value
 	}
 	return bad()
 }
@@ -105,6 +106,7 @@ func (m Moment) String() string {
 			return string(m.By) + ":" + m.Day.String()
 		}
 		return string(m.By) + ":" + m.Time.In(calendar.Shanghai).Format(time.RFC3339Nano)
+	case ByNow:
 	}
 	return string(ByNow)
 }
@@ -146,6 +148,7 @@ func (m Moment) Of(records []Recorded) []Recorded {
 			return 1
 		})
 		return records[:n]
+	case ByNow:
 	}
 	return records
 }

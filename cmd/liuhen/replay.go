@@ -232,7 +232,7 @@ func (s *stepper) followKeys(in *os.File) error {
 	for {
 		n, err := in.Read(keys)
 		if err != nil {
-			return nil //nolint:nilerr // the terminal has gone
+			return nil // the terminal has gone
 		}
 		command := commandOf(keys[:n])
 		if command == ":" {
@@ -282,7 +282,7 @@ func commandOf(key []byte) string {
 // its letters is where to go: a revision, a day, an act.
 func (s *stepper) do(command string) (end bool) {
 	last := len(s.steps) - 1
-	to := -1
+	var to int
 	switch command {
 	case "q", "quit":
 		return true
