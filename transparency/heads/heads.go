@@ -153,18 +153,38 @@ func (m *Map) Head(name string) Head {
 }
 
 // Add takes in the next record of a stream by the digest of its bytes.
-func (m *Map) Add(name string, digest Hash) {
-	key := Key(name)
+func (m *Map) Add(name string, digest Hash) { m.Next(Key(name), digest) }
+
+// Next is Add by the key of a name, and returns the head before.
+func (m *Map) Next(key, digest Hash) (before Head) {
 	if len(m.leaves) == 0 {
 		m.leaves, m.root = append(m.leaves, leaf{key, Head{1, digest}}), ^0
-		return
+		return Head{}
 	}
 	l := m.walk(key)
 	if l.key == key {
+		before = l.Head
 		l.Count, l.Digest = l.Count+1, digest
 	} else {
 		m.insert(leaf{key, Head{1, digest}}, differs(key, l.key))
 	}
+	m.rehashPath()
+	return before
+}
+
+// Put replaces the head of a stream that is there, by the key of its name: for
+// whoever knows better than the records.
+func (m *Map) Put(key Hash, h Head) {
+	if len(m.leaves) == 0 {
+		return
+	}
+	if l := m.walk(key); l.key == key {
+		l.Head = h
+		m.rehashPath()
+	}
+}
+
+func (m *Map) rehashPath() {
 	for i := len(m.path) - 1; i >= 0; i-- {
 		m.rehash(m.path[i])
 	}
