@@ -28,6 +28,7 @@ import (
 	"liuhen/reactions"
 	"liuhen/transparency"
 	"liuhen/transparency/attest"
+	"liuhen/transparency/audit"
 	"liuhen/transparency/keys"
 )
 
@@ -138,6 +139,11 @@ type Config struct {
 	// Rebuild fills read models anew and tells how far it is; see
 	// projections.Rebuild.
 	Rebuild func(ctx context.Context, models []string, progress func(projections.Progress)) (projections.Report, error)
+	// Verify holds record, log and history against each other (package audit), and
+	// VerifyModels read models against the record (projections.Audit). Both tell how
+	// far they are. Verify is nil where there is no log.
+	Verify       func(ctx context.Context, scope audit.Scope, progress func(done, of uint64)) (audit.Result, error)
+	VerifyModels func(ctx context.Context, models []string, progress func(projections.Progress)) (projections.Report, error)
 	// Draft is the law with other files of an agency's own, by name: added to
 	// those that the program runs on, or alone. It fails with rulebook.Errors.
 	Draft func(files map[string]string, alone bool) (*rulebook.Book, error)
@@ -153,12 +159,13 @@ type Config struct {
 // server is the package at work. Its fields do not change.
 type server struct {
 	Config
-	trying  sync.Mutex // held while a draft of the law is tried
-	judging sync.Mutex // held while a period is inspected
-	api     huma.API
-	metrics *metrics
-	openapi []byte
-	docs    []byte
+	trying   sync.Mutex // held while a draft of the law is tried
+	auditing sync.Mutex // held while the record is verified
+	judging  sync.Mutex // held while a period is inspected
+	api      huma.API
+	metrics  *metrics
+	openapi  []byte
+	docs     []byte
 }
 
 // New returns the handler of every route. It panics where the routes

@@ -168,6 +168,9 @@ func openUnder(t testing.TB, national fs.FS, own map[string]string, change ...fu
 		Rebuild: func(ctx context.Context, models []string, progress func(projections.Progress)) (projections.Report, error) {
 			return projections.Rebuild(ctx, o.db, store, models, progress)
 		},
+		VerifyModels: func(ctx context.Context, models []string, progress func(projections.Progress)) (projections.Report, error) {
+			return projections.Audit(ctx, o.db, store, models, progress)
+		},
 		Draft: draft,
 		Health: func(context.Context) Health {
 			h := o.health

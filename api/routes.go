@@ -58,6 +58,7 @@ func (s *server) routes(mux *http.ServeMux) {
 	add(s, "POST /v1/law/dry-run", "dry-run-law", law, "Try a draft of an agency's law on the recorded cases: what would differ", s.dryRun, body(maxLaw), streamed[dryRunLine])
 
 	add(s, "POST /v1/rebuilds", "rebuild", running, "Fill read models anew and compare", s.rebuild, body(maxSmall), streamed[rebuildLine])
+	add(s, "POST /v1/verifications", "verify", running, "Verify the record, its log of proofs and the read models", s.verify, body(maxSmall), streamed[verifyLine])
 	add(s, "GET /v1/reactions", "list-reactions", running, "What happens because of what was recorded: how far each reaction has come", s.listReactions)
 	add(s, "GET /v1/reactions/set-aside", "list-set-aside", running, "Records that a reaction could not react to and that wait for a person", s.setAside)
 	add(s, "POST /v1/reactions/set-aside/{id}/retry", "retry-set-aside", running, "Let a reaction try a record again", s.retry, body(maxSmall))

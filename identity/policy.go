@@ -39,6 +39,7 @@ const (
 	Inspect         Action = "inspect"
 	Import          Action = "import"
 	Rebuild         Action = "rebuild"
+	Verify          Action = "verify"
 	ManageTokens    Action = "manage-tokens"
 	ReadReactions   Action = "read-reactions"
 	ManageReactions Action = "manage-reactions"

@@ -81,7 +81,26 @@ func Rebuild(ctx context.Context, db *DB, store Store, names []string, progress 
 	return rebuild(ctx, db, store, models, progress)
 }
 
+// Audit is Rebuild without the switch: models are filled anew beside those that are
+// read, up to a position, and compared with them row by row. What is read stays as
+// it is, faults and all, until somebody rebuilds.
+func Audit(ctx context.Context, db *DB, store Store, names []string, progress func(Progress)) (Report, error) {
+	models := All
+	if len(names) > 0 {
+		var err error
+		if models, err = named(slices.Concat(All, Access), names...); err != nil {
+			return Report{}, err
+		}
+	}
+	return anew(ctx, db, store, models, progress, false)
+}
+
 func rebuild(ctx context.Context, db *DB, store Store, models []Projection, tell func(Progress)) (Report, error) {
+	return anew(ctx, db, store, models, tell, true)
+}
+
+// anew fills models anew, compares, and switches to them if asked to.
+func anew(ctx context.Context, db *DB, store Store, models []Projection, tell func(Progress), change bool) (Report, error) {
 	if slices.ContainsFunc(models, func(p Projection) bool { return p.Looks != models[0].Looks }) {
 		return Report{}, errors.New("the access trail is rebuilt by itself")
 	}
@@ -105,7 +124,7 @@ func rebuild(ctx context.Context, db *DB, store Store, models []Projection, tell
 			return err
 		}
 		for _, w := range writers {
-			m, err := replace(ctx, w, store, began, tell)
+			m, err := replace(ctx, w, store, began, tell, change)
 			if err != nil {
 				return fmt.Errorf("rebuild %s: %w", w.projection.Name, err)
 			}
@@ -270,9 +289,9 @@ func closeAll(writers []*writer) {
 	}
 }
 
-// replace compares a filled model with the one that is read and puts it in
-// its place.
-func replace(ctx context.Context, w *writer, store Store, began time.Time, tell func(Progress)) (ModelReport, error) {
+// replace compares a filled model with the one that is read and, if asked to, puts
+// it in its place.
+func replace(ctx context.Context, w *writer, store Store, began time.Time, tell func(Progress), change bool) (ModelReport, error) {
 	phase := func(name string) {
 		tell(Progress{Model: w.projection.Name, Phase: name, Position: w.at, Target: w.at})
 	}
@@ -292,9 +311,11 @@ func replace(ctx context.Context, w *writer, store Store, began time.Time, tell 
 	if err := errors.Join(err, snapshot.Rollback(ctx)); err != nil {
 		return m, err
 	}
-	phase("switch")
-	if err := w.take(ctx, store); err != nil {
-		return m, err
+	if change {
+		phase("switch")
+		if err := w.take(ctx, store); err != nil {
+			return m, err
+		}
 	}
 	phase("done")
 	return m, nil

@@ -15,6 +15,38 @@ import (
 	"liuhen/internal/pgtest"
 )
 
+// TestAudit changes a row behind the program's back: an audit names it and leaves it
+// as it is, as often as it is asked.
+func TestAudit(t *testing.T) {
+	o, db, _ := corrected(t)
+	if report, err := Audit(t.Context(), db, o.tape, nil, nil); err != nil || !report.Clean() || len(report.Models) != len(All) {
+		t.Fatalf("before anything was changed: %+v (%v)", report, err)
+	}
+	if _, err := db.pool.Exec(t.Context(), `update ledger_v1.entry set parties = '{somebody else}' where case_id = 'K-1'`); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		report, err := Audit(t.Context(), db, o.tape, []string{"ledger"}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := report.Models[0]
+		if m.Differences != 1 || m.Examples[0].Table != "entry" || !strings.Contains(string(m.Examples[0].Key), "K-1") || !strings.Contains(string(m.Examples[0].Was), "somebody else") {
+			t.Errorf("the audit finds %+v", m)
+		}
+	}
+	var left int
+	if err := db.pool.QueryRow(t.Context(), `select count(*) from pg_namespace where nspname like 'ledger%' and nspname <> 'ledger_v1'`).Scan(&left); err != nil || left != 0 {
+		t.Errorf("the audit has left %d schemas (%v)", left, err)
+	}
+	if _, err := Rebuild(t.Context(), db, o.tape, []string{"ledger"}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if report, err := Audit(t.Context(), db, o.tape, []string{"ledger"}, nil); err != nil || !report.Clean() {
+		t.Errorf("after a rebuild: %+v (%v)", report, err)
+	}
+}
+
 // TestRebuildFindsChangedRows changes rows behind the program's back.
 func TestRebuildFindsChangedRows(t *testing.T) {
 	o, db, _ := corrected(t)

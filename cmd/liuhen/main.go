@@ -30,6 +30,7 @@ var commands = []func(*program) *cobra.Command{
 	sampleCommand,
 	statsCommand,
 	rebuildCommand,
+	verifyCommand,
 	reactionsCommand,
 	lawCommand,
 	keygenCommand,

@@ -191,7 +191,7 @@ func (s *system) start(ctx context.Context, withSample bool) error {
 		Desk: s.desk, Record: s.store, Reads: s.db, Book: s.book, Calendar: registers.Calendar, Policies: policies, Tokens: s.tokens,
 		Registered: registers.Wait, Registers: registers.Now, Roster: roster,
 		Trail: api.NewTrail(s.keepLooks), Reactions: s.reactions, Log: s.log, LogKeys: s.keys,
-		Rebuild: s.rebuild, Draft: s.draft, Health: s.health, Logger: s.logger, Version: version,
+		Rebuild: s.rebuild, Verify: s.verify, VerifyModels: s.verifyModels, Draft: s.draft, Health: s.health, Logger: s.logger, Version: version,
 	})
 }
 

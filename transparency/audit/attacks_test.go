@@ -436,6 +436,8 @@ func (a *attack) found(t *testing.T, o *office) row {
 		case a.start != "" && !strings.Contains(why, a.start):
 			t.Errorf("the start says %q, want %q", why, a.start)
 		case a.start != "":
+			why = strings.ReplaceAll(why, o.dir, "(data)")
+			why = strings.ReplaceAll(why, o.away, "(keys)")
 			who, messages, took = append([]string{"start"}, who...), append([]string{part(why, a.start)}, messages...), append([]string{spent.Round(time.Millisecond).String()}, took...)
 		case a.chance:
 			who[0] += " (start: only by chance)"
@@ -466,7 +468,7 @@ var varying = []struct {
 	what *regexp.Regexp
 	as   string
 }{
-	{regexp.MustCompile(`/tmp/[^ ,:;]*|/var/[^ ,:;]*`), "…"},
+	{regexp.MustCompile(`the record at position \d+ has other bytes than the log knows`), "the record at position n has other bytes than the log knows"}, // a start reads some at random
 	{regexp.MustCompile(`[0-9a-f]{12}…`), "…"},
 	{regexp.MustCompile(`\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z| \+0000 UTC)`), "(time)"},
 	{regexp.MustCompile(`example\.org/liuhen/test\+[0-9a-f]{8}`), "example.org/liuhen/test+(id)"},

@@ -229,7 +229,7 @@ func (o *office) record(t testing.TB, cases, n int, change ...func(*domain.Event
 			group = append(group, eventstore.Entry{Stream: subject(name), After: last, Data: [][]byte{data}})
 			done++
 			if done%cases == 0 {
-				break // a case comes once in a group
+				break // each waits for the one before it in its case
 			}
 		}
 		for _, out := range o.store.AppendAll(t.Context(), group) {

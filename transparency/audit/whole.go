@@ -341,6 +341,7 @@ func (a *run) history(ctx context.Context, end uint64, out chan<- sealed) error 
 	if end == 0 {
 		return nil
 	}
+	recent := roots{}
 	for e, err := range a.History.Follow(ctx, 0) {
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -357,16 +358,45 @@ func (a *run) history(ctx context.Context, end uint64, out chan<- sealed) error 
 				}
 				break
 			}
+			recent.add(c.Size, c.Root)
 			if err := a.send(ctx, out, sealed{seq: e.Seq, c: c}, nil); err != nil {
 				return err
 			}
-		case transparency.KindCosigned, transparency.KindTimestamp, transparency.KindRotation:
-			// Here cosignatures are held against a policy, and time stamps
-			// against a certificate. Rotations are in Keys already.
+		case transparency.KindCosigned:
+			a.found(a.cosigned(e, recent))
+		case transparency.KindTimestamp, transparency.KindRotation:
+			// Here time stamps are held against the authority's certificate.
+			// Rotations are in Keys already.
 		}
 		if e.Seq >= end {
 			return nil
 		}
+	}
+	return nil
+}
+
+// roots are those of the last checkpoints, by their sizes.
+type roots map[int64]tlog.Hash
+
+const rememberedRoots = 100_000
+
+func (r roots) add(size int64, root tlog.Hash) {
+	if len(r) >= rememberedRoots {
+		clear(r) // older ones are then not compared again: they were when they came
+	}
+	r[size] = root
+}
+
+// cosigned checks a checkpoint that witnesses have cosigned: it is signed by the
+// log, and is the one that the log published. Whether the witnesses are enough is
+// for a policy (package policy) to say, whose keys are others than the log's.
+func (a *run) cosigned(e transparency.HistoryEntry, recent roots) *Finding {
+	c, err := transparency.OpenCheckpoint(e.Data, a.Settings.Origin, a.Keys)
+	if err != nil {
+		return foundSignature(entry(e.Seq), err)
+	}
+	if root, ok := recent[c.Size]; ok && root != c.Root {
+		return foundTwoTruths(c.Size, entry(e.Seq), "一个更早的检查点 · an earlier checkpoint")
 	}
 	return nil
 }
