@@ -82,8 +82,8 @@ func (s *server) verify(ctx context.Context, in *verifyInput) (*huma.StreamRespo
 		}
 		// Which case a record is of is for those who may see all cases.
 		if s.allow(ctx, identity.ReadLedger, identity.OfficeOf(identity.Everywhere)) != nil {
-			for i := range result.Findings {
-				result.Findings[i].Case = ""
+			for i := range result.Faults {
+				result.Faults[i].Case = ""
 			}
 		}
 		clean := result.Clean()

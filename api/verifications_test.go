@@ -19,7 +19,7 @@ func lastLine(t *testing.T, body []byte) (l verifyLine) {
 }
 
 // TestVerify asks for verifications: who may, what is passed on, and who is told
-// which case a finding is about. What is found is for package audit and the tests
+// which case a fault is about. What is found is for package audit and the tests
 // of the program.
 func TestVerify(t *testing.T) {
 	var asked audit.Scope
@@ -27,7 +27,7 @@ func TestVerify(t *testing.T) {
 		c.Verify = func(_ context.Context, scope audit.Scope, progress func(done, of uint64)) (audit.Result, error) {
 			asked = scope
 			progress(7, 7)
-			return audit.Result{Records: 7, Findings: []audit.Finding{{Kind: audit.Changed, Position: 3, Case: "C-1", ZH: "改动", EN: "changed"}}}, nil
+			return audit.Result{Records: 7, Faults: []audit.Fault{{Kind: audit.Changed, Position: 3, Case: "C-1", ZH: "改动", EN: "changed"}}}, nil
 		}
 	})
 	o.filed("C-1")
@@ -36,11 +36,11 @@ func TestVerify(t *testing.T) {
 		t.Errorf("asked for %+v, answered %s", asked, a.body)
 	}
 	l := lastLine(t, a.body)
-	if l.Result == nil || l.Clean == nil || *l.Clean || l.Result.Findings[0].Position != 3 || l.Result.Findings[0].Case != "" {
+	if l.Result == nil || l.Clean == nil || *l.Clean || l.Result.Faults[0].Position != 3 || l.Result.Faults[0].Case != "" {
 		t.Errorf("an administrator without a purpose is told %s", a.body)
 	}
 	a = o.post(o.administrator, "/v1/verifications", nil, purposeHeader, "drill").is(200)
-	if l := lastLine(t, a.body); asked != (audit.Scope{}) || l.Result.Findings[0].Case != "C-1" {
+	if l := lastLine(t, a.body); asked != (audit.Scope{}) || l.Result.Faults[0].Case != "C-1" {
 		t.Errorf("with a purpose: asked for %+v, answered %s", asked, a.body)
 	}
 	o.post(o.li, "/v1/verifications", nil).problem(403, "forbidden")

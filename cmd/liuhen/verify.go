@@ -288,8 +288,8 @@ func (p *program) printVerified(r audit.Result) {
 		grouped(r.Records), r.From, r.Through, grouped(r.Cases), r.Seconds)
 	p.say("检查点：%s 个；最新的有 %s 条记录；日志文件：%s 个；包含证明：%s 个", "checkpoints: %s, the newest of %s records; files of the log: %s; proofs of inclusion: %s",
 		grouped(r.Checkpoints), grouped(r.Sealed), grouped(r.Tiles), grouped(r.Proofs))
-	for i := range r.Findings {
-		f := &r.Findings[i]
+	for i := range r.Faults {
+		f := &r.Faults[i]
 		name := ""
 		if f.Case != "" {
 			name = " [" + f.Case + "]"
@@ -297,7 +297,7 @@ func (p *program) printVerified(r audit.Result) {
 		fmt.Fprintf(p.out, "✗ %s%s\n", f.In(p.config.Lang), name)
 	}
 	if r.More > 0 {
-		p.say("另有 %s 处问题未逐一列出", "and %s more findings", grouped(r.More))
+		p.say("另有 %s 处问题未逐一列出", "and %s more faults", grouped(r.More))
 	}
 	for _, u := range r.Unchecked {
 		p.say("未能核验：%s", "could not be checked: %s", u)

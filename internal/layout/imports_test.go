@@ -36,6 +36,7 @@ var allowed = []struct {
 	{"transparency/policy", []string{"transparency/keys", "internal"}},
 	{"transparency/witness", []string{"transparency/keys", "internal"}},
 	{"transparency/timestamp", []string{"transparency/sm", "internal"}},
+	{"transparency/audit", []string{"domain", "eventstore", "transparency", "internal"}}, // it reads records as what they are
 	{"transparency", []string{"eventstore", "internal"}},
 	{"casework", []string{"domain", "eventstore", "internal"}},
 	{"projections", []string{"domain", "eventstore", "internal"}},

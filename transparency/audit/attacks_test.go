@@ -40,7 +40,7 @@ type attack struct {
 	do       func(t *testing.T, o *office) // on a stopped office; may serve and stop NATS
 	start    string                        // in the incident by which the next start stops writing; empty: it need not notice
 	running  string                        // in the incident by which a running system stops writing, where it was done to one
-	verify   audit.Kind                    // the kind of the first finding; empty: nothing to find
+	verify   audit.Kind                    // the kind of the first fault; empty: nothing to find
 	position uint64                        // of it
 	scope    audit.Scope
 	hide     func(audit.Records) audit.Records // what is shown to the audit instead
@@ -420,7 +420,7 @@ func (a *attack) found(t *testing.T, o *office) row {
 		case f == nil:
 			t.Errorf("verify finds nothing, want %s", a.verify)
 		case f.Kind != a.verify || f.Position != a.position:
-			t.Errorf("verify finds %+v\nall: %+v\nwant %s at %d", f, got.Findings, a.verify, a.position)
+			t.Errorf("verify finds %+v\nall: %+v\nwant %s at %d", f, got.Faults, a.verify, a.position)
 		default:
 			who = append(who, "verify")
 			messages = append(messages, f.EN)

@@ -4,7 +4,7 @@
 // anew, every leaf, root, head of a case and file of the log follows from that.
 //
 // It needs no running system, only something to read from (Source), and it goes on
-// after the first fault: each is a Finding with the position, and with what kind of
+// after the first fault: each is a Fault with the position, and with what kind of
 // change it looks like.
 package audit
 
@@ -71,7 +71,7 @@ type Source struct {
 	Heads func(ctx context.Context, cases []string) ([]transparency.CaseHead, error)
 
 	Tolerance Tolerance // zero: DefaultTolerance
-	Limit     int       // of findings that are told one by one; 0: 100
+	Limit     int       // of faults that are told one by one; 0: 100
 	Workers   int       // that hash and decode; 0: as many as there are processors
 	// Progress is told how many of how many records are done; may be nil.
 	Progress func(done, of uint64)
@@ -96,8 +96,8 @@ type Result struct {
 	Root       tlog.Hash `json:"root"`
 	Checkpoint string    `json:"checkpoint,omitempty"` // the signed note
 
-	Findings []Finding `json:"findings"`
-	More     int64     `json:"more,omitempty"` // findings that are not told one by one
+	Faults []Fault `json:"faults"`
+	More   int64   `json:"more,omitempty"` // faults that are not told one by one
 	// Unchecked says what could not be checked because of what was found.
 	Unchecked []string `json:"unchecked,omitempty"`
 	Seconds   float64  `json:"seconds"`
@@ -129,15 +129,15 @@ func (s Scope) Check() error {
 }
 
 // Clean says that nothing was found.
-func (r Result) Clean() bool { return len(r.Findings) == 0 }
+func (r Result) Clean() bool { return len(r.Faults) == 0 }
 
-// First is the finding at the first bad position, or, where none has a position,
+// First is the fault at the first bad position, or, where none has a position,
 // the first of all; nil if there is none.
-func (r Result) First() *Finding {
-	if len(r.Findings) == 0 {
+func (r Result) First() *Fault {
+	if len(r.Faults) == 0 {
 		return nil
 	}
-	return &r.Findings[0]
+	return &r.Faults[0]
 }
 
 // Run audits a scope. An error means that it could not be done; what it found is
@@ -154,7 +154,7 @@ func (s Source) Run(ctx context.Context, scope Scope) (Result, error) {
 		s.Progress = func(uint64, uint64) {}
 	}
 	began := time.Now()
-	a := &run{Source: s, Result: Result{Scope: scope, Origin: s.Settings.Origin, Volume: s.Settings.Volume, Findings: []Finding{}}}
+	a := &run{Source: s, Result: Result{Scope: scope, Origin: s.Settings.Origin, Volume: s.Settings.Volume, Faults: []Fault{}}}
 	var err error
 	switch {
 	case scope.Record > 0:
@@ -177,34 +177,34 @@ type run struct {
 	Result
 }
 
-// found takes a finding in; nil is none.
-func (a *run) found(f *Finding) {
+// found takes a fault in; nil is none.
+func (a *run) found(f *Fault) {
 	switch {
 	case f == nil:
-	case len(a.Findings) < a.Limit:
-		a.Findings = append(a.Findings, *f)
+	case len(a.Faults) < a.Limit:
+		a.Faults = append(a.Faults, *f)
 	default:
 		a.More++
 	}
 }
 
-// settle puts the findings in the order of their positions, those about no record
+// settle puts the faults in the order of their positions, those about no record
 // last, and tells changed records that only stand elsewhere.
 func (a *run) settle() {
-	for i := range a.Findings {
-		f := &a.Findings[i]
+	for i := range a.Faults {
+		f := &a.Faults[i]
 		if f.Kind != Changed {
 			continue
 		}
-		for k := range a.Findings {
-			if g := &a.Findings[k]; k != i && f.mine == g.theirs && g.Position > 0 && g.Position != f.Position {
+		for k := range a.Faults {
+			if g := &a.Faults[k]; k != i && f.mine == g.theirs && g.Position > 0 && g.Position != f.Position {
 				f.moved(g.Position)
 				break
 			}
 		}
 	}
-	order := func(f Finding) uint64 { return f.Position - 1 } // 0 comes last
-	slices.SortStableFunc(a.Findings, func(x, y Finding) int { return cmp.Compare(order(x), order(y)) })
+	order := func(f Fault) uint64 { return f.Position - 1 } // 0 comes last
+	slices.SortStableFunc(a.Faults, func(x, y Fault) int { return cmp.Compare(order(x), order(y)) })
 }
 
 // newest is the newest checkpoint that the history has, by a good signature; zero

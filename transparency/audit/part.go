@@ -137,7 +137,7 @@ func (a *run) caseOf(ctx context.Context, name string) error {
 	return nil
 }
 
-// head proves the head of a case. What does not prove it is a finding.
+// head proves the head of a case. What does not prove it is a fault.
 func (a *run) head(ctx context.Context, name string) (heads.Head, transparency.Checkpoint, error) {
 	all, err := a.Heads(ctx, []string{name})
 	if err != nil {
@@ -146,7 +146,7 @@ func (a *run) head(ctx context.Context, name string) (heads.Head, transparency.C
 	h := all[0]
 	c, err := h.Verify(a.Settings.Origin, a.Keys)
 	if err != nil || h.Case != name {
-		a.found(&Finding{
+		a.found(&Fault{
 			Kind: Heads, Case: name,
 			ZH: fmt.Sprintf("日志对该案末尾的证明不成立（%v）", err),
 			EN: fmt.Sprintf("what the log shows does not prove how the case ends (%v)", err),

@@ -50,7 +50,7 @@ func (e *envelope) under() string {
 	return domain.Subject(strings.TrimPrefix(e.Source, "/agencies/"), procedure, domain.CaseID(e.Subject))
 }
 
-// A Tolerance is how far clocks may be apart before that is a finding.
+// A Tolerance is how far clocks may be apart before that is a fault.
 type Tolerance struct {
 	// Before is how long before it was stored a record may say that it was made:
 	// it is judged, waits for its group and perhaps for a writer.
@@ -66,7 +66,7 @@ type Tolerance struct {
 var DefaultTolerance = Tolerance{Before: 10 * time.Minute, After: 2 * time.Minute, Back: 2 * time.Minute}
 
 // look holds a record against itself and the place where it stands.
-func (t Tolerance) look(r *eventstore.Record) (e envelope, found *Finding) {
+func (t Tolerance) look(r *eventstore.Record) (e envelope, found *Fault) {
 	e, err := parseEnvelope(r.Data)
 	at := uint64(r.Position)
 	if err != nil {

@@ -25,13 +25,13 @@ func (r Result) Statement() []byte {
 		fmt.Fprintln(&b, "whole log")
 	}
 	fmt.Fprintf(&b, "records %d\ncheckpoints %d\ntiles %d\nproofs %d\nsealed %d %s\n", r.Records, r.Checkpoints, r.Tiles, r.Proofs, r.Sealed, hex.EncodeToString(r.Root[:]))
-	fmt.Fprintf(&b, "findings %d\n", int64(len(r.Findings))+r.More)
-	for _, f := range r.Findings {
+	fmt.Fprintf(&b, "faults %d\n", int64(len(r.Faults))+r.More)
+	for _, f := range r.Faults {
 		text, err := json.Marshal(f)
 		if err != nil {
 			panic("audit: " + err.Error()) // plain values
 		}
-		fmt.Fprintf(&b, "finding %s\n", text)
+		fmt.Fprintf(&b, "fault %s\n", text)
 	}
 	for _, u := range r.Unchecked {
 		fmt.Fprintf(&b, "unchecked %s\n", u)

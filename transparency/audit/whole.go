@@ -27,11 +27,11 @@ type item struct {
 	revision int
 	previous heads.Hash
 	read     bool // as an event: revision and previous mean something
-	found    *Finding
+	found    *Fault
 
-	text   []byte   // of the leaf as it follows from the records; nil where there is none
-	theirs []byte   // of the leaf in the log, where that is another one
-	about  *Finding // what is wrong if the log's leaf is the one that was signed
+	text   []byte // of the leaf as it follows from the records; nil where there is none
+	theirs []byte // of the leaf in the log, where that is another one
+	about  *Fault // what is wrong if the log's leaf is the one that was signed
 }
 
 // whole audits everything. Four stages pass batches on to each other: reading;
@@ -137,12 +137,12 @@ func (a *run) whole(ctx context.Context) error {
 		return err
 	}
 	a.Cases = int64(cases.heads.Len())
-	a.Findings = append(a.Findings, cases.found.kept...)
-	a.Findings = append(a.Findings, tree.found.kept...)
+	a.Faults = append(a.Faults, cases.found.kept...)
+	a.Faults = append(a.Faults, tree.found.kept...)
 	a.More += cases.found.more + tree.found.more
-	if over := len(a.Findings) - a.Limit; over > 0 {
+	if over := len(a.Faults) - a.Limit; over > 0 {
 		a.settle()
-		a.Findings, a.More = a.Findings[:a.Limit], a.More+int64(over)
+		a.Faults, a.More = a.Faults[:a.Limit], a.More+int64(over)
 	}
 	if cases.blind > 0 {
 		a.Unchecked = append(a.Unchecked, fmt.Sprintf("heads of cases that the log states after position %d: they rest on every record before them", cases.blind))
@@ -150,14 +150,14 @@ func (a *run) whole(ctx context.Context) error {
 	return nil
 }
 
-// collected are the findings of one stage.
+// collected are the faults of one stage.
 type collected struct {
 	limit int
-	kept  []Finding
+	kept  []Fault
 	more  int64
 }
 
-func (c *collected) add(f *Finding) {
+func (c *collected) add(f *Fault) {
 	switch {
 	case f == nil:
 	case len(c.kept) < c.limit:
@@ -390,7 +390,7 @@ func (r roots) add(size int64, root tlog.Hash) {
 // cosigned checks a checkpoint that witnesses have cosigned: it is signed by the
 // log, and is the one that the log published. Whether the witnesses are enough is
 // for a policy (package policy) to say, whose keys are others than the log's.
-func (a *run) cosigned(e transparency.HistoryEntry, recent roots) *Finding {
+func (a *run) cosigned(e transparency.HistoryEntry, recent roots) *Fault {
 	c, err := transparency.OpenCheckpoint(e.Data, a.Settings.Origin, a.Keys)
 	if err != nil {
 		return foundSignature(entry(e.Seq), err)
@@ -401,7 +401,7 @@ func (a *run) cosigned(e transparency.HistoryEntry, recent roots) *Finding {
 	return nil
 }
 
-func (a *run) send(ctx context.Context, out chan<- sealed, s sealed, f *Finding) error {
+func (a *run) send(ctx context.Context, out chan<- sealed, s sealed, f *Fault) error {
 	if f != nil {
 		a.found(f) // the only stage that does so while others run
 		return nil
@@ -423,7 +423,7 @@ type treeStage struct {
 
 	mine *edge // over the leaves that follow from the records
 	logs *edge // over those of the log, from where they differ on until it is known which was signed; nil: they do not
-	open []Finding
+	open []Fault
 	many int64 // of open that are not kept
 	good int64 // the last size whose root was right
 	lost bool  // roots cannot be compared any more
@@ -610,7 +610,7 @@ func (s *treeStage) checkpoint(x sealed) {
 	s.good = x.c.Size
 }
 
-// close takes the findings in that were left open: the log's leaf is the one that
+// close takes the faults in that were left open: the log's leaf is the one that
 // was signed, or nobody knows.
 func (s *treeStage) close() {
 	for i := range s.open {
