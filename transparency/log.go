@@ -327,10 +327,7 @@ func (l *Log) take(t *tree, m *heads.Map, recs []eventstore.Record) error {
 		if int64(r.Position) != t.size+1 {
 			return wrong("gap", "position %d follows %d", r.Position, t.size)
 		}
-		leaf := Leaf{Volume: l.cfg.Settings.Volume, Position: uint64(r.Position), StoredAt: r.At, Digest: sha256.Sum256(r.Data)}
-		for _, name := range l.cfg.Settings.Digests {
-			leaf.More = append(leaf.More, Digest{name, furtherDigests[name](r.Data)})
-		}
+		leaf := l.cfg.Settings.LeafOf(*r, heads.Hash{})
 		m.Add(r.Name(), leaf.Digest)
 		leaf.Heads = m.Root()
 		if err := t.append(leaf.Text()); err != nil {
