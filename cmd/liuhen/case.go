@@ -74,9 +74,7 @@ type caseFile struct {
 		CorrectedBy string    `json:"corrected_by"`
 		rulebook.Finding
 	} `json:"findings"`
-	At *struct {
-		Says rulebook.Text `json:"says"`
-	} `json:"at"`
+	At        *asOf `json:"at"`
 	JudgedNow *struct {
 		Edition calendar.Date `json:"edition"`
 		Differs []struct {

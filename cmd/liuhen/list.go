@@ -7,8 +7,11 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
+
+	"liuhen/domain/rulebook"
 )
 
 // A filter is a flag of a list that goes into the question as it is.
@@ -57,6 +60,17 @@ type page struct {
 	AtLeast  bool              `json:"total_at_least,omitempty"`
 	Next     string            `json:"next,omitempty"`
 	Position uint64            `json:"position"`
+	At       *asOf             `json:"at,omitempty"`
+}
+
+// An asOf says of which moment an answer is; see GET /v1/cases/{case}.
+type asOf struct {
+	Moment   string        `json:"moment"`
+	Position uint64        `json:"position"`
+	Clock    time.Time     `json:"clock"`
+	Known    string        `json:"known"`
+	Judged   string        `json:"judged"`
+	Says     rulebook.Text `json:"says"`
 }
 
 // perPage is how many items are asked for at once.
@@ -91,6 +105,9 @@ func (l *list) print(ctx context.Context, p *program, c *client, path string, q 
 }
 
 func (p *program) printFooter(whole page) {
+	if whole.At != nil {
+		fmt.Fprintln(p.out, whole.At.Says.In(p.config.Lang))
+	}
 	shown, position := len(whole.Items), whole.Position
 	switch {
 	case whole.AtLeast:
@@ -124,7 +141,7 @@ func (l *list) fetch(ctx context.Context, c *client, path string, q url.Values) 
 		if whole.Total == nil {
 			whole.Total, whole.AtLeast, whole.Position = next.Total, next.AtLeast, next.Position
 		}
-		whole.Next = next.Next
+		whole.Next, whole.At = next.Next, next.At
 		if next.Next == "" || l.limit > 0 && len(whole.Items) >= l.limit {
 			return whole, nil
 		}
