@@ -255,13 +255,20 @@ func (s *server) next(ctx context.Context, in *caseInput) (*nextOutput, error) {
 	if s.Policies.Allow(r.actor, identity.RecordAct, on, r.purpose).Allowed {
 		b.Roles = append(b.Roles, r.actor.RecordsAs()...)
 	}
+	// What may be done next is judged by the files that the agency has in force today.
+	law := c.Procedure
+	if today, err := s.Law.Under(s.InForce(c.Agency, s.today())); err == nil && c.Procedure.Name != domain.LawProcedure {
+		if p, ok := today.Edition(law.Name, law.Edition); ok {
+			law = p
+		}
+	}
 	yours := map[string]bool{}
 	for _, role := range b.Roles {
-		for _, a := range c.Procedure.Next(c.History, s.Now(), role, s.calendar(c.Agency)) {
+		for _, a := range law.Next(c.History, s.Now(), role, s.calendar(c.Agency)) {
 			yours[a.Act] = yours[a.Act] || a.Allowed
 		}
 	}
-	for _, a := range c.Procedure.Next(c.History, s.Now(), "", s.calendar(c.Agency)) {
+	for _, a := range law.Next(c.History, s.Now(), "", s.calendar(c.Agency)) {
 		b.Acts = append(b.Acts, nextAct{NextAct: a, Yours: yours[a.Act]})
 	}
 	b.Position = max(c.Position, in.MinPosition)

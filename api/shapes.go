@@ -195,7 +195,7 @@ func (s *server) ledgerEntryOf(e projections.LedgerEntry) ledgerEntry {
 	for i, id := range e.Officers {
 		out.Officers[i] = ledgerOfficer{ID: id, Name: e.People[i]}
 	}
-	if p, ok := s.Book.Edition(e.Procedure, e.Edition); ok {
+	if p, ok := s.procedureOf(e.Agency, e.Procedure, e.Edition); ok {
 		out.ProcedureName, out.StageName, out.LastActName = p.Title, stageName(p, e.Stage), actName(p, e.LastAct)
 	}
 	return out
@@ -276,7 +276,7 @@ func (s *server) deadlineEntryOf(d projections.DeadlineItem) deadlineEntry {
 	if e.Officers == nil {
 		e.Officers = []string{}
 	}
-	if p, ok := s.Book.Edition(d.Procedure, d.Edition); ok {
+	if p, ok := s.procedureOf(d.Agency, d.Procedure, d.Edition); ok {
 		e.ActName = actName(p, d.Act)
 	}
 	return e
@@ -341,7 +341,7 @@ func (s *server) findingEntryOf(f projections.FindingItem) findingEntry {
 		Position: f.Position, Case: f.Case, Event: f.Event, Agency: f.Agency, Procedure: f.Procedure, Act: f.Act, ActName: text(f.Act, f.Act),
 		OccurredAt: f.OccurredAt.In(calendar.Shanghai), RecordedAt: f.RecordedAt.UTC(), Imported: f.Imported, Corrected: f.Corrected, Finding: f.Finding,
 	}
-	if p, ok := s.Book.Edition(f.Procedure, f.Edition); ok {
+	if p, ok := s.procedureOf(f.Agency, f.Procedure, f.Edition); ok {
 		e.ActName = actName(p, f.Act)
 	}
 	return e

@@ -57,7 +57,7 @@ type Cases interface {
 
 // A Desk carries out commands on cases.
 type Desk struct {
-	book      *rulebook.Book
+	law       domain.Law
 	registers func() domain.Registers
 	facts     Facts
 	store     Store
@@ -95,9 +95,9 @@ type Options struct {
 	Keep      int                     // cases kept in memory; 0: 20,000
 }
 
-// New returns a desk that judges by book and records in store. Cases that are
+// New returns a desk that judges by law and records in store. Cases that are
 // not in memory come from cases; where that is nil, from the store itself.
-func New(book *rulebook.Book, store Store, cases Cases, o Options) *Desk {
+func New(law domain.Law, store Store, cases Cases, o Options) *Desk {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
@@ -111,7 +111,7 @@ func New(book *rulebook.Book, store Store, cases Cases, o Options) *Desk {
 	if err != nil {
 		panic("casework: " + err.Error())
 	}
-	d := &Desk{book: book, registers: o.Registers, facts: o.Facts, store: store, now: o.Now, known: known, cases: cases}
+	d := &Desk{law: law, registers: o.Registers, facts: o.Facts, store: store, now: o.Now, known: known, cases: cases}
 	d.cold = gather.Group[domain.CaseID, found]{Max: 1000, Do: d.find}
 	return d
 }
@@ -189,7 +189,7 @@ func (d *Desk) Record(ctx context.Context, cmd domain.Command) (domain.Receipt, 
 func (d *Desk) Decide(ctx context.Context, c *domain.Case, cmd domain.Command) (domain.Event, error) {
 	reg := d.registers()
 	for {
-		event, err := domain.Decide(d.book, reg, c, cmd, d.stamp())
+		event, err := domain.Decide(d.law, reg, c, cmd, d.stamp())
 		var ask *domain.Unanswered
 		if !errors.As(err, &ask) {
 			return event, err
@@ -243,7 +243,7 @@ func same(cmd domain.Command, receipt domain.Receipt) (domain.Receipt, error) {
 // next command finds it in memory.
 func (d *Desk) keep(s seen, event domain.Event, data []byte, at eventstore.Position) (seen, domain.Receipt, error) {
 	r := domain.Recorded{Position: uint64(at), Digest: domain.DigestOf(data), Raw: data, Event: event}
-	next, err := domain.Evolve(d.book, s.c, r)
+	next, err := domain.Evolve(d.law, s.c, r)
 	if err != nil {
 		return seen{}, domain.Receipt{}, err
 	}
@@ -307,7 +307,7 @@ func (d *Desk) read(ctx context.Context, id domain.CaseID) (seen, error) {
 
 // unfold folds a case from the read model and the store's memory after it.
 func (d *Desk) unfold(id domain.CaseID, records []domain.Recorded, through uint64) (seen, bool, error) {
-	c, err := domain.Replay(d.book, records)
+	c, err := domain.Replay(d.law, records)
 	if err != nil {
 		return seen{}, false, err
 	}
@@ -344,7 +344,7 @@ func (d *Desk) fold(s seen, records []eventstore.Record, through eventstore.Posi
 		if err != nil {
 			return seen{}, err
 		}
-		if s.c, err = domain.Evolve(d.book, s.c, r); err != nil {
+		if s.c, err = domain.Evolve(d.law, s.c, r); err != nil {
 			return seen{}, err
 		}
 	}

@@ -3,6 +3,7 @@ package domain
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"liuhen/domain/calendar"
@@ -26,8 +27,10 @@ type Case struct {
 	Head      Digest              // of the last record
 	History   *rulebook.History
 	Closed    bool
+	Law       []rulebook.FileRef // files that its agency had put in force and that it goes by: those of the act that was carried out last
 
-	last *link // newest first; shared with the cases before this one
+	lastAct time.Time // when that was
+	last    *link     // newest first; shared with the cases before this one
 }
 
 type link struct {
@@ -49,17 +52,21 @@ type Overdue struct {
 // first. It judges nothing: what is recorded happened. It fails with ErrChain
 // where the record is not the next one of the case, and where book does not
 // have the procedure.
-func Evolve(book *rulebook.Book, c *Case, r Recorded) (*Case, error) {
+func Evolve(law Law, c *Case, r Recorded) (*Case, error) {
 	var next Case
 	switch {
 	case c == nil:
+		book, err := law.Under(r.Data.Law)
+		if err != nil {
+			return nil, fmt.Errorf("case %s, position %d: %w", r.Subject, r.Position, err)
+		}
 		procedure, ok := book.Edition(r.Procedure(), r.Edition)
 		if !ok {
 			return nil, fmt.Errorf("case %s: no procedure %s in edition %s", r.Subject, r.Procedure(), r.Edition)
 		}
 		next = Case{
 			ID: r.Subject, Agency: r.Agency(), Procedure: procedure,
-			History: procedure.NewHistory(string(r.Subject), r.Agency()),
+			History: procedure.NewHistory(string(r.Subject), r.Agency()), Law: r.Data.Law,
 		}
 	case r.Subject != c.ID:
 		panic("domain: record of case " + string(r.Subject) + " folded into case " + string(c.ID))
@@ -71,6 +78,18 @@ func Evolve(book *rulebook.Book, c *Case, r Recorded) (*Case, error) {
 			ErrChain, r.Subject, r.Position, r.Revision, next.Revision, r.Previous, next.Head)
 	}
 
+	if !r.Time.Before(next.lastAct) { // an act that is recorded late changes nothing of this
+		next.lastAct = r.Time
+		if !slices.Equal(r.Data.Law, next.Law) {
+			p, err := lawOf(law, r.Data.Law, next.Procedure)
+			if err != nil {
+				return nil, fmt.Errorf("case %s, position %d: %w", r.Subject, r.Position, err)
+			}
+			if p != nil {
+				next.Procedure, next.History, next.Law = p, next.History.Under(p), r.Data.Law
+			}
+		}
+	}
 	next.Revision, next.Position, next.Head = r.Revision, r.Position, r.Digest
 	next.History = next.History.Append(r.Step())
 	if act, ok := next.Procedure.Act(r.Act()); ok && act.Closes {
@@ -89,11 +108,11 @@ func ReceiptOf(r Recorded) Receipt {
 }
 
 // Replay folds records in the order of the case.
-func Replay(book *rulebook.Book, records []Recorded) (*Case, error) {
+func Replay(law Law, records []Recorded) (*Case, error) {
 	var c *Case
 	for _, r := range records {
 		var err error
-		if c, err = Evolve(book, c, r); err != nil {
+		if c, err = Evolve(law, c, r); err != nil {
 			return nil, err
 		}
 	}

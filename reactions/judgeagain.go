@@ -27,6 +27,8 @@ type Registers interface {
 // *casework.Registers is one.
 type Following interface {
 	Wait(ctx context.Context, position uint64) error
+	// HaveLaw reports whether any agency has put a law file of its own in force.
+	HaveLaw() bool
 }
 
 // takeAway are the acts that can make an officer unqualified for a day that is
@@ -40,7 +42,7 @@ var takeAway = []string{
 // recorded late. The first findings stay; what is found now is recorded beside them
 // and points at both the act and the record that had it judged again. An act that
 // was judged while such a record was on its way is judged again, too.
-func judgeAgain(desk Desk, book *rulebook.Book, registers Registers, officers Following) Reaction {
+func judgeAgain(desk Desk, book *rulebook.Book, law domain.Law, registers Registers, officers Following) Reaction {
 	const name = "judge-again"
 	procedures := []string{domain.RegisterProcedure}
 	for _, p := range book.Procedures() {
@@ -50,15 +52,20 @@ func judgeAgain(desk Desk, book *rulebook.Book, registers Registers, officers Fo
 		}
 	}
 	return Reaction{
-		Name:       name,
-		Says:       rulebook.Text{ZH: "登记册事后变动的，对受影响的行为重新判断", EN: "Judges acts again when registers change after them"},
-		Begin:      pubsub.AtEnd,
-		Procedures: procedures,
+		Name:  name,
+		Says:  rulebook.Text{ZH: "登记册事后变动的，对受影响的行为重新判断", EN: "Judges acts again when registers change after them"},
+		Begin: pubsub.AtEnd,
+		// The files that agencies put in force may have rules on acts of any procedure.
+		Skips: func(procedure string) bool { return !slices.Contains(procedures, procedure) && !officers.HaveLaw() },
 		Wants: func(r domain.Recorded) bool {
 			if ofOfficers(r) || readBefore(r) {
 				return true
 			}
-			p, ok := book.Edition(r.Procedure(), r.Edition)
+			under, err := law.Under(r.Data.Law)
+			if err != nil {
+				return true // it is tried then, and tried again
+			}
+			p, ok := under.Edition(r.Procedure(), r.Edition)
 			step := r.Step()
 			return ok && p.MovesEntries(&step)
 		},

@@ -29,7 +29,7 @@ import (
 func All(s System) []Reaction {
 	return []Reaction{
 		publicationTask(s.Desk, s.Book, s.Now),
-		judgeAgain(s.Desk, s.Book, s.Registers, s.Following),
+		judgeAgain(s.Desk, s.Book, s.Law, s.Registers, s.Following),
 	}
 }
 
@@ -43,7 +43,8 @@ func Ticks(s System) []Tick {
 // A System is what reactions act on and ask.
 type System struct {
 	Desk      Desk
-	Book      *rulebook.Book
+	Book      *rulebook.Book // without files that agencies have put in force
+	Law       domain.Law     // with them
 	Board     Board
 	Registers Registers
 	Following Following
@@ -77,6 +78,9 @@ type Reaction struct {
 	// Procedures and Acts are those whose records it wants; empty: all.
 	Procedures []string
 	Acts       []string
+	// Skips, where it is not nil, tells of a procedure that none of its records is
+	// wanted now.
+	Skips func(procedure string) bool
 	// Wants, where it is not nil, has the last word.
 	Wants func(domain.Recorded) bool
 	// Timeout is for one try; 0: Config.Timeout.
@@ -216,11 +220,11 @@ func check(reactions []Reaction, ticks []Tick) error {
 
 // skips reports whether a subject is of a procedure that it does not want.
 func (r *Reaction) skips(subject string) bool {
-	if len(r.Procedures) == 0 {
+	if len(r.Procedures) == 0 && r.Skips == nil {
 		return false
 	}
 	parts := strings.Split(subject, ".") // see domain.Subject
-	return len(parts) != 4 || !slices.Contains(r.Procedures, parts[2])
+	return len(parts) != 4 || len(r.Procedures) > 0 && !slices.Contains(r.Procedures, parts[2]) || r.Skips != nil && r.Skips(parts[2])
 }
 
 // wants reports whether it reacts to a record.

@@ -65,6 +65,18 @@ type Again struct {
 	// Certify gives officers the certificates that the register has now for a
 	// day; nil leaves them as they were frozen.
 	Certify func([]Officer, calendar.Date) []Officer
+	// Law is the procedure with the files of its agency by which an act was judged;
+	// nil: the procedure that judges again.
+	Law func(files []FileRef) *Procedure
+}
+
+// law is the procedure by which an act is judged again: with the files of then, for a
+// file is not held against what was done before it was in force.
+func (a *Again) law(p *Procedure, s *Step) *Procedure {
+	if a.Law == nil {
+		return p
+	}
+	return a.Law(s.Law)
 }
 
 // Note returns the findings that an act with Notes records at its time. Its field
@@ -88,19 +100,19 @@ func (p *Procedure) Note(h *History, next Step, again Again) []Finding {
 }
 
 // NoteLookups is what Note needs to know of registers and known.Facts has not got.
-func (p *Procedure) NoteLookups(h *History, next Step, known Known) []Lookup {
-	_, missing := p.NoteAsks(h, next, known)
+func (p *Procedure) NoteLookups(h *History, next Step, again Again) []Lookup {
+	_, missing := p.NoteAsks(h, next, again)
 	return missing
 }
 
 // NoteAsks is all that Note asks of registers, and what of it known.Facts has not
 // got.
-func (p *Procedure) NoteAsks(h *History, next Step, known Known) (asked, missing []Lookup) {
+func (p *Procedure) NoteAsks(h *History, next Step, again Again) (asked, missing []Lookup) {
 	if !ofRegisters(next) {
 		return nil, nil
 	}
 	p.eachBefore(h, func(before *History, s Step) {
-		a, m := p.Asks(before, s, known)
+		a, m := again.law(p, &s).Asks(before, s, again.Known)
 		asked, missing = append(asked, a...), append(missing, m...)
 	})
 	return eachOnce(asked), eachOnce(missing)
@@ -193,8 +205,9 @@ func (p *Procedure) anew(h *History, again Again) []Finding {
 		if again.Certify != nil && s.RosterAt > 0 { // an act judged before there was a register is not held to it
 			s.Officers = again.Certify(s.Officers, calendar.DateOf(s.At))
 		}
-		for _, f := range p.Judge(before, s, again.Known) {
-			r, ok := p.Rule(f.Rule)
+		law := again.law(p, &s)
+		for _, f := range law.Judge(before, s, again.Known) {
+			r, ok := law.Rule(f.Rule)
 			if !ok || f.Failed || !r.outside || h.noted(f.Rule, s.Event, f.Due) ||
 				slices.ContainsFunc(s.Findings, func(was Finding) bool { return was.Rule == f.Rule && !was.Failed }) {
 				continue

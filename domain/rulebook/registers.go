@@ -346,7 +346,7 @@ func (p *Procedure) Entries(h *History) []Entry {
 		return nil
 	}
 	if h.procedure != p {
-		h = h.under(p)
+		h = h.Under(p)
 	}
 	var out []Entry
 	for _, e := range p.Enters {

@@ -84,6 +84,7 @@ type Step struct {
 	Corrects    string         // id of the event that this one corrects
 	RosterAt    uint64         // position at which the register of officers was read for it; 0: it was not
 	Params      map[string]any // values of its agency that it was judged by, see Procedure.Applied
+	Law         []FileRef      // files that its agency had put in force and that it was judged by, by name
 	Findings    []Finding      // what was found when it was recorded
 }
 
