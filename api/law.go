@@ -30,13 +30,13 @@ type proceduresOutput struct {
 	}
 }
 
-// lawAgency is the parameter for the law of an agency.
-type lawAgency struct {
+// OfAgency is the parameter for the law of an agency.
+type OfAgency struct {
 	Agency string `query:"agency" maxLength:"64" doc:"With the law files that this agency has put in force for itself, as they are today; without it those of the caller's only agency"`
 }
 
 // bookFor is the law that is asked for, and the files of an agency's own in it.
-func (s *server) bookFor(ctx context.Context, in lawAgency) *rulebook.Book {
+func (s *server) bookFor(ctx context.Context, in OfAgency) *rulebook.Book {
 	if in.Agency == "" {
 		if of := about(ctx).actor.Agencies; len(of) == 1 {
 			in.Agency = of[0]
@@ -63,12 +63,16 @@ func (s *server) procedureOf(agency, name string, edition calendar.Date) (*ruleb
 	return s.Book.Edition(name, edition)
 }
 
-func (s *server) procedures(ctx context.Context, in *lawAgency) (*proceduresOutput, error) {
+type proceduresInput struct {
+	OfAgency
+}
+
+func (s *server) procedures(ctx context.Context, in *proceduresInput) (*proceduresOutput, error) {
 	if err := s.allow(ctx, identity.ReadLaw, identity.TheSystem()); err != nil {
 		return nil, err
 	}
 	out := &proceduresOutput{}
-	book := s.bookFor(ctx, *in)
+	book := s.bookFor(ctx, in.OfAgency)
 	out.Body.Items, out.Body.Calendar, out.Body.Files = []procedureItem{}, book.Calendar().Version(), book.Own()
 	for _, p := range book.Procedures() {
 		newest, _ := book.Procedure(p.Name)
@@ -81,7 +85,7 @@ func (s *server) procedures(ctx context.Context, in *lawAgency) (*proceduresOutp
 }
 
 type procedureInput struct {
-	lawAgency
+	OfAgency
 	Name    string `path:"name" maxLength:"64"`
 	Edition date   `query:"edition" doc:"The edition of this day; without it the newest"`
 }
@@ -102,7 +106,7 @@ func (s *server) lawOf(ctx context.Context, in *procedureInput) (*rulebook.Proce
 	if err := s.allow(ctx, identity.ReadLaw, identity.TheSystem()); err != nil {
 		return nil, err
 	}
-	book := s.bookFor(ctx, in.lawAgency)
+	book := s.bookFor(ctx, in.OfAgency)
 	p, ok := book.Procedure(in.Name)
 	if !in.Edition.IsZero() {
 		p, ok = book.Edition(in.Name, in.Edition.Date)

@@ -27,6 +27,9 @@ import (
 
 // All is the table of contents: every reaction there is.
 func All(s System) []Reaction {
+	if s.Law == nil {
+		s.Law = s.Book
+	}
 	return []Reaction{
 		publicationTask(s.Desk, s.Book, s.Now),
 		judgeAgain(s.Desk, s.Book, s.Law, s.Registers, s.Following),
@@ -44,7 +47,7 @@ func Ticks(s System) []Tick {
 type System struct {
 	Desk      Desk
 	Book      *rulebook.Book // without files that agencies have put in force
-	Law       domain.Law     // with them
+	Law       domain.Law     // with them; nil: there are none
 	Board     Board
 	Registers Registers
 	Following Following
