@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -78,6 +79,7 @@ type caseFinding struct {
 	Act         string    `json:"act"`
 	OccurredAt  time.Time `json:"occurred_at"`
 	CorrectedBy string    `json:"corrected_by,omitempty"`
+	LiftedBy    string    `json:"lifted_by,omitempty" doc:"Event that takes it back: by registers as they became later it does not hold"`
 	rulebook.Finding
 }
 
@@ -143,11 +145,22 @@ func (s *server) fileOf(c *domain.Case, lang string) caseFile {
 		}
 		f.take(p, step)
 	}
+	type found struct{ by, rule, of string }
+	lifted := map[found]string{}
 	for _, r := range c.After(0) {
 		for _, finding := range r.Findings {
-			f.Findings = append(f.Findings, caseFinding{
-				Event: r.Event, Act: r.Act, OccurredAt: r.OccurredAt, CorrectedBy: corrected[r.Event], Finding: finding,
-			})
+			if finding.Lifts != "" {
+				lifted[found{finding.Lifts, finding.Rule, finding.Of}] = r.Event
+			}
+		}
+	}
+	for _, r := range c.After(0) {
+		for _, finding := range r.Findings {
+			one := caseFinding{Event: r.Event, Act: r.Act, OccurredAt: r.OccurredAt, CorrectedBy: corrected[r.Event], Finding: finding}
+			if finding.Lifts == "" {
+				one.LiftedBy = lifted[found{r.Event, finding.Rule, cmp.Or(finding.Of, r.Event)}]
+			}
+			f.Findings = append(f.Findings, one)
 		}
 	}
 	for _, d := range p.Deadlines(c.History, s.calendar(c.Agency)) {

@@ -138,9 +138,13 @@ func (d *Desk) draftAll(ctx context.Context, drafts []*draft, commands []domain.
 		}
 		facts, at, err := d.lookUp(ctx, lookups)
 		for _, dr := range waiting {
-			if err != nil {
+			switch {
+			case err != nil && (dr.reg.NoFacts || ctx.Err() != nil): // it needs them
 				results[dr.left[0]].Err = err
 				dr.left = dr.left[1:]
+				continue
+			case err != nil:
+				dr.reg.NoFacts = true
 			}
 			dr.reg.Facts, dr.reg.FactsAt = facts, at
 		}

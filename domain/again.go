@@ -159,6 +159,9 @@ func (j *Rejudging) known(r *Recorded, facts FactsThen) (known rulebook.Known, m
 	}
 	at := r.Position - 1
 	if r.Data.Registers != nil {
+		if r.Data.Registers.Unanswered {
+			return known, nil, nil
+		}
 		at = r.Data.Registers.At
 	}
 	lookups := func() []rulebook.Lookup { return j.procedure.Lookups(j.history, r.Step(), known) }

@@ -29,6 +29,7 @@ type Registers struct {
 	Roster     Roster         // nil: what a command says of officers is taken as it is
 	Facts      rulebook.Facts // what registers of other cases hold, as far as it was asked for
 	FactsAt    uint64         // the position of the log at which Facts were read
+	NoFacts    bool           // registers of other cases cannot be asked now: a fact is recorded all the same, and judged when they can
 }
 
 // Unanswered says what has to be looked up in registers before a command can
@@ -55,7 +56,8 @@ type Stamp struct {
 // case is not as the caller saw it) and ErrNoCase.
 //
 // Where rules need to know what registers hold, and reg has not got it, it
-// returns *Unanswered: ask for it, at one position, and decide again.
+// returns *Unanswered: ask for it, at one position, and decide again. Where it cannot
+// be asked for (reg.NoFacts) it does so only for what would create a legal effect.
 func Decide(law Law, reg Registers, c *Case, cmd Command, stamp Stamp) (Event, error) {
 	if problems := cmd.check(); len(problems) > 0 {
 		return Event{}, &Invalid{Problems: problems}
@@ -169,10 +171,14 @@ func decide(law Law, c *Case, reg Registers, cmd Command, stamp Stamp) (Event, e
 	}
 	step := event.Step()
 	asked, missing := p.Asks(c.History, step, known)
-	if len(missing) > 0 {
+	if len(missing) > 0 && (!reg.NoFacts || c.creates(cmd)) {
 		return Event{}, &Unanswered{Lookups: asked}
 	}
-	if len(asked) > 0 {
+	switch {
+	case len(missing) > 0: // what has happened is recorded; a rule that it cannot be judged by says so
+		known.Facts = nil
+		event.Data.Registers = &RegistersRead{Asked: asked, Unanswered: true}
+	case len(asked) > 0:
 		event.Data.Registers = &RegistersRead{At: reg.FactsAt, Asked: asked}
 	}
 	event.Data.Findings = p.Judge(c.History, step, known)
@@ -226,14 +232,19 @@ func (c *Case) note(law Law, reg Registers, known rulebook.Known, cmd Command, e
 	return event, c.weigh(cmd, event)
 }
 
+// creates reports whether a command asks for a new legal effect, which can be refused.
+func (c *Case) creates(cmd Command) bool {
+	act, known := c.Procedure.Act(cmd.Act)
+	return known && act.Effect && !cmd.AlreadyDone && cmd.Import == nil
+}
+
 // weigh decides whether the findings stand in the way. Facts, acts that were
 // carried out outside the system and imports are recorded whatever was found.
 func (c *Case) weigh(cmd Command, event Event) error {
 	if cmd.Import != nil {
 		return nil
 	}
-	act, known := c.Procedure.Act(cmd.Act)
-	effect := known && act.Effect && !cmd.AlreadyDone
+	effect := c.creates(cmd)
 	for _, f := range event.Data.Findings {
 		if f.Demands != "" {
 			return &Invalid{Problems: []rulebook.Problem{{Field: f.Demands, Rule: f.Rule, Detail: f.Detail}}}

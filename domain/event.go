@@ -66,8 +66,9 @@ type Data struct {
 // RegistersRead says what registers of other cases were asked to judge an act,
 // so that it can be asked again.
 type RegistersRead struct {
-	At    uint64            `json:"at"` // position of the log at which they were read
-	Asked []rulebook.Lookup `json:"asked"`
+	At         uint64            `json:"at"` // position of the log at which they were read
+	Asked      []rulebook.Lookup `json:"asked"`
+	Unanswered bool              `json:"unanswered,omitempty"` // they could not be read then: a later record of the case says what came of it
 }
 
 // Encode makes the bytes that are stored and hashed. It is called once in the

@@ -104,6 +104,7 @@ type Finding struct {
 	Assumed   bool          `json:"assumed,omitempty"`
 	Failed    bool          `json:"failed,omitempty"` // the rule could not be judged: a mistake in the rule, not in the act
 	Of        string        `json:"of,omitempty"`     // id of the act that it is about, where that is not the act which it was recorded with
+	Lifts     string        `json:"lifts,omitempty"`  // id of the event whose finding of the rule, on the same act, does not hold any more: this one takes it back and finds nothing
 	Demands   string        `json:"-"`                // what the command must give before the act is recorded at all, e.g. late_reason
 }
 
