@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"liuhen/casework"
@@ -31,9 +32,10 @@ type Following interface {
 	HaveLaw() bool
 }
 
-// takeAway are the acts that can make an officer unqualified for a day that is
-// past (domain/law/officer.yaml).
-var takeAway = []string{
+// certificates are the acts that can make an officer unqualified for a day that is
+// past, or qualified after all (domain/law/officer.yaml).
+var certificates = []string{
+	"issue-certificate", "resume-certificate",
 	"renew-certificate", "suspend-certificate", "revoke-certificate", "change-certificate", "cancel-certificate", "transfer-officer", "leave-post",
 }
 
@@ -70,7 +72,7 @@ func judgeAgain(desk Desk, book *rulebook.Book, law domain.Law, registers Regist
 			return ok && p.MovesEntries(&step)
 		},
 		Timeout: time.Hour, // a change may concern thousands of cases
-		React: func(ctx context.Context, r domain.Recorded) error {
+		ReactOn: func(ctx context.Context, r domain.Recorded, mark Mark) error {
 			changes, err := registers.Changes(ctx, r.Position)
 			if err != nil {
 				return Later(err)
@@ -85,47 +87,114 @@ func judgeAgain(desk Desk, book *rulebook.Book, law domain.Law, registers Regist
 					return Later(err)
 				}
 			}
-			seen := map[domain.CaseID]bool{r.Subject: true}
-			var wrong error
-			if readBefore(r) {
-				changed, err := registers.ChangedBetween(ctx, r.Data.Registers.Asked, r.Data.Registers.At, r.Position)
+			far, err := loadPlace(ctx, mark)
+			if err != nil {
+				return err
+			}
+			if far.Lookup == (rulebook.Lookup{}) && readBefore(r) {
+				changed := r.Data.Registers.Unanswered
+				if !changed {
+					changed, err = registers.ChangedBetween(ctx, r.Data.Registers.Asked, r.Data.Registers.At, r.Position)
+				}
 				if err != nil {
 					return Later(err)
 				}
 				if changed {
-					wrong = noteAgain(ctx, desk, name, []domain.CaseID{r.Subject}, r)
+					if err := far.add(noteAgain(ctx, desk, name, []domain.CaseID{r.Subject}, r)); err != nil {
+						return err
+					}
 				}
 			}
-			for _, c := range changes {
-				for after := domain.CaseID(""); ; {
-					ids, err := registers.Asked(ctx, c, after, 200)
+			seen := map[domain.CaseID]bool{r.Subject: true}
+			begin := max(0, slices.IndexFunc(changes, func(c rulebook.RegisterChange) bool { return c.Lookup == far.Lookup }))
+			for _, c := range changes[min(begin, len(changes)):] {
+				if c.Lookup != far.Lookup {
+					far.Lookup, far.After = c.Lookup, ""
+				}
+				for {
+					ids, err := registers.Asked(ctx, c, far.After, 200)
 					if err != nil {
 						return Later(err)
 					}
 					if len(ids) == 0 {
 						break
 					}
-					after = ids[len(ids)-1]
+					far.After = ids[len(ids)-1]
 					ids = slices.DeleteFunc(ids, func(id domain.CaseID) bool { return seen[id] })
 					for _, id := range ids {
 						seen[id] = true
 					}
-					wrong = errors.Join(wrong, noteAgain(ctx, desk, name, ids, r))
+					if err := far.add(noteAgain(ctx, desk, name, ids, r)); err != nil {
+						return err
+					}
+					if err := far.keep(ctx, mark); err != nil {
+						return err
+					}
 				}
 			}
-			return wrong
+			return far.wrong()
 		},
 	}
 }
 
-// ofOfficers reports whether a record can make an officer unqualified for a day
-// that is past.
+// A place is how far judging again has come with one record: the change of registers,
+// the last case of those that it concerns, and what went wrong in some of them.
+type place struct {
+	rulebook.Lookup
+	After domain.CaseID `json:"after"`
+	Wrong []string      `json:"wrong,omitempty"`
+}
+
+// keepWrong is how many cases that could not be judged again are told.
+const keepWrong = 20
+
+func loadPlace(ctx context.Context, mark Mark) (far place, err error) {
+	data, err := mark.Load(ctx)
+	if err != nil || data == nil {
+		return place{}, err
+	}
+	if err := json.Unmarshal(data, &far); err != nil {
+		return place{}, nil //nolint:nilerr // what cannot be read is as good as lost
+	}
+	return far, nil
+}
+
+func (p *place) keep(ctx context.Context, mark Mark) error {
+	data, err := json.Marshal(p)
+	if err != nil {
+		return err
+	}
+	return mark.Keep(ctx, data)
+}
+
+// add notes what went wrong in cases. A fault that is none of theirs ends the try.
+func (p *place) add(err error) error {
+	switch {
+	case err == nil:
+	case isLater(err):
+		return err
+	case len(p.Wrong) < keepWrong:
+		p.Wrong = append(p.Wrong, err.Error())
+	}
+	return nil
+}
+
+// wrong is what went wrong on the way: of no use to try again at once.
+func (p *place) wrong() error {
+	if len(p.Wrong) == 0 {
+		return nil
+	}
+	return Final(errors.New(strings.Join(p.Wrong, "\n")))
+}
+
+// ofOfficers reports whether a record can make an officer unqualified, or qualified,
+// for a day that is past.
 func ofOfficers(r domain.Recorded) bool {
-	return r.Procedure() == domain.RegisterProcedure && (r.Data.Corrects != "" || slices.Contains(takeAway, r.Act()))
+	return r.Procedure() == domain.RegisterProcedure && (r.Data.Corrects != "" || slices.Contains(certificates, r.Act()))
 }
 
 // readBefore reports whether registers were read for a record before the record
-// that precedes it.
+// that precedes it, or could not be read at all.
 func readBefore(r domain.Recorded) bool {
 	return r.Data.Registers != nil && r.Data.Registers.At+1 < r.Position
 }

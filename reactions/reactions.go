@@ -93,6 +93,18 @@ type Reaction struct {
 	// aside; one that is a fault of the system (see Later) is tried again for as long as it
 	// takes; any other a few times, before the record is set aside.
 	React func(ctx context.Context, r domain.Recorded) error
+	// ReactOn is React for what takes long: it begins where mark says that an earlier
+	// try had come to, and keeps there how far it is. One of the two is set.
+	ReactOn func(ctx context.Context, r domain.Recorded, mark Mark) error
+}
+
+// A Mark is how far a reaction has come with one record. It is no record of what was
+// done, which is in the log: where it is lost, the reaction begins anew and does
+// nothing twice.
+type Mark interface {
+	// Load returns what was kept last; nil for nothing.
+	Load(ctx context.Context) ([]byte, error)
+	Keep(ctx context.Context, mark []byte) error
 }
 
 // A Tick is what is done from time to time, by one process at a time.
@@ -209,7 +221,7 @@ func check(reactions []Reaction, ticks []Tick) error {
 		return nil
 	}
 	for _, r := range reactions {
-		if err := name(r.Name, r.React != nil); err != nil {
+		if err := name(r.Name, (r.React != nil) != (r.ReactOn != nil)); err != nil {
 			return err
 		}
 	}
