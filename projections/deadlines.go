@@ -69,15 +69,11 @@ var deadlines = Projection{
 		if err != nil {
 			return err
 		}
-		cases := b.Cases
-		if len(news) > 0 {
-			others, err := recounted(ctx, tx, b, news)
-			if err != nil {
-				return err
-			}
-			cases = append(slices.Clone(cases), others...)
+		rows := func(c CaseState) [][]any { return clocksOf(c, calendars[c.Agency]) }
+		if err := replaceRows(ctx, tx, clockTable, b.Cases, rows); err != nil {
+			return err
 		}
-		return replaceRows(ctx, tx, clockTable, cases, func(c CaseState) [][]any { return clocksOf(c, calendars[c.Agency]) })
+		return recount(ctx, tx, b, news, rows)
 	},
 }
 
@@ -161,39 +157,55 @@ func calendarsOf(ctx context.Context, tx pgx.Tx, b *Batch) (map[string]*calendar
 	return calendars, err
 }
 
-// recounted are the cases, other than those of the batch, with limits that can
-// run through a year for which their agency has a new notice.
-func recounted(ctx context.Context, tx pgx.Tx, b *Batch, all []news) ([]CaseState, error) {
+// recountPage is how many cases are counted anew at once. A test changes it.
+var recountPage = 200
+
+// recount counts the cases anew, other than those of the batch, whose limits can run
+// through a year for which their agency has a new notice. It goes page by page, so that
+// it needs the memory of a page; that is one transaction, so that nobody reads some
+// limits counted by the new notice beside others counted without it.
+func recount(ctx context.Context, tx pgx.Tx, b *Batch, all []news, rows func(CaseState) [][]any) error {
+	if len(all) == 0 {
+		return nil
+	}
 	// Cases are read one by one while the transaction waits.
 	if _, err := tx.Exec(ctx, `set local idle_in_transaction_session_timeout = '30min'`); err != nil {
-		return nil, err
+		return err
 	}
 	in := make(map[domain.CaseID]bool, len(b.Cases))
 	for _, c := range b.Cases {
 		in[c.ID] = true
 	}
-	var ids []domain.CaseID
 	for _, n := range all {
-		rows, err := tx.Query(ctx, `
-			select distinct case_id
-			from clock
-			where agency = $1 and (provisional or start_on <= make_date($2, 12, 31) and due >= make_date($2 - 1, 12, 20))
-			order by case_id`, n.agency, n.year)
-		if err != nil {
-			return nil, err
-		}
-		found, err := pgx.CollectRows(rows, pgx.RowTo[domain.CaseID])
-		if err != nil {
-			return nil, err
-		}
-		for _, id := range found {
-			if !in[id] {
-				in[id] = true
-				ids = append(ids, id)
+		for after := domain.CaseID(""); ; {
+			found, err := tx.Query(ctx, `
+				select case_id
+				from clock
+				where agency = $1 and (provisional or start_on <= make_date($2, 12, 31) and due >= make_date($2 - 1, 12, 20)) and case_id > $3
+				group by case_id
+				order by case_id
+				limit $4`, n.agency, n.year, string(after), recountPage)
+			if err != nil {
+				return err
+			}
+			ids, err := pgx.CollectRows(found, pgx.RowTo[domain.CaseID])
+			if err != nil {
+				return err
+			}
+			if len(ids) == 0 {
+				break
+			}
+			after = ids[len(ids)-1]
+			cases, err := b.load(ctx, slices.DeleteFunc(ids, func(id domain.CaseID) bool { return in[id] }))
+			if err != nil {
+				return err
+			}
+			if err := replaceRows(ctx, tx, clockTable, cases, rows); err != nil {
+				return err
 			}
 		}
 	}
-	return b.load(ctx, ids)
+	return nil
 }
 
 var clockTable = caseTable{

@@ -53,12 +53,15 @@ func TestKillNotes(t *testing.T) {
 		_ = json.NewDecoder(resp.Body).Decode(&h)
 		return h.Position
 	}
-	killed := func(what string, after uint64) {
+	killed := func(what string, after, end uint64) {
 		t.Helper()
 		var seen uint64
 		waitUntil(t, 3*time.Minute, what+" to have begun", func() bool { seen = at(); return seen > after })
 		s.kill()
-		t.Logf("killed while %s, %d notes after it began", what, seen-after)
+		t.Logf("killed while %s, %d notes after it began, %d before the end", what, seen-after, end-seen)
+		if seen >= end {
+			t.Errorf("%s: nothing was left to do", what)
+		}
 		s.start(t)
 	}
 
@@ -100,14 +103,14 @@ func TestKillNotes(t *testing.T) {
 	if t.Failed() {
 		return
 	}
-	// The tick comes by itself, and may have begun.
+	// The tick comes by itself; it may have come once while the acts were recorded.
 	acts := uint64(2*cases + 4)
-	killed("limits are noted", acts)
+	killed("limits are noted", at(), acts+cases)
 	waitUntil(t, 5*time.Minute, "every limit that has passed to be noted", func() bool { return at() >= acts+cases })
 
 	before := at()
 	officer(head, "li", "suspend-certificate", map[string]any{"ground": "other", "reason": "调查", "suspended_from": now.AddDate(0, 0, -1).Format(time.DateOnly)})
-	killed("cases are judged again", before+1)
+	killed("cases are judged again", before+1, before+1+cases)
 	waitUntil(t, 5*time.Minute, "every case to be judged again", func() bool { return at() >= before+1+cases })
 	s.rebuild(t)
 	s.stop(t)
