@@ -470,9 +470,7 @@ func FuzzFileOf(f *testing.F) {
 		if !ok || file.Text != text || file.Digest != domain.DigestOf([]byte(text)).String() {
 			t.Fatalf("%q: %+v, %v", text, file, ok)
 		}
-		if rulebook.IsFileName(name) {
-			_, _ = book.With(file)
-		}
+		_ = rulebook.IsFileName(name) // what the text says as law is for rulebook's own fuzz tests
 		if _, err := domain.NewLaws().With(r); err != nil {
 			t.Fatal(err)
 		}
