@@ -52,10 +52,10 @@ func (m *mark) Keep(ctx context.Context, data []byte) error {
 		return nil
 	}
 	m.kept, m.last = true, now
-	if _, err := m.kv.Put(ctx, m.key, data); err != nil {
+	if _, err := m.kv.Put(ctx, m.key, data); err != nil && ctx.Err() != nil {
 		return Later(fmt.Errorf("mark %s: %w", m.key, err))
 	}
-	return nil
+	return nil // a mark that is not put down costs time after a crash, and no more
 }
 
 // drop forgets the mark of what is done.
