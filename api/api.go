@@ -68,6 +68,14 @@ type Reads interface {
 	EachFinding(ctx context.Context, f projections.FindingsFilter, header func(position uint64) error) iter.Seq2[projections.FindingItem, error]
 	CountFindings(ctx context.Context, f projections.FindingsFilter) ([]projections.RuleCount, error)
 	Count(ctx context.Context, agencies []string) (projections.Stats, error)
+	RecordedAt(ctx context.Context, position uint64) (time.Time, bool, error)
+	PositionAt(ctx context.Context, t time.Time) (uint64, error)
+	LedgerAt(ctx context.Context, f projections.LedgerFilter, at uint64, p projections.Page) (projections.List[projections.LedgerEntry], error)
+	EachLedgerAt(ctx context.Context, f projections.LedgerFilter, at uint64, header func(position uint64) error) iter.Seq2[projections.LedgerEntry, error]
+	DeadlinesAt(ctx context.Context, f projections.DeadlinesFilter, at uint64, calendars func(agency string) *calendar.Calendar, p projections.Page) (projections.List[projections.DeadlineItem], error)
+	EachDeadlineAt(ctx context.Context, f projections.DeadlinesFilter, at uint64, calendars func(agency string) *calendar.Calendar, header func(position uint64) error) iter.Seq2[projections.DeadlineItem, error]
+	CountBetween(ctx context.Context, p projections.Period) (int64, error)
+	EachCaseBetween(ctx context.Context, p projections.Period) iter.Seq2[[][]domain.Recorded, error]
 	LooksAt(ctx context.Context, f projections.LooksFilter, p projections.Page) (projections.List[projections.RecordedLook], error)
 	EachLook(ctx context.Context, f projections.LooksFilter, header func(position uint64) error) iter.Seq2[projections.RecordedLook, error]
 }
@@ -110,9 +118,16 @@ type Config struct {
 	InForce func(agency string, on calendar.Date) []rulebook.FileRef
 	// Calendar is what an agency counts days by now; nil: the book's own calendar.
 	Calendar func(agency string) *calendar.Calendar
-	Policies *identity.Policies
-	Tokens   Tokens
-	Trail    *Trail
+	// Registers is what acts are judged by now beside their cases; nil: nothing.
+	Registers func() domain.Registers
+	Roster    *domain.RosterFile // officers whom the log does not know; may be nil
+	Policies  *identity.Policies
+	Tokens    Tokens
+	Trail     *Trail
+
+	// SignReport signs the report of an inspection, byte for byte as it is handed
+	// out; nil: reports are not signed.
+	SignReport func(report []byte) (signature string, err error)
 
 	// Registered waits until acts are judged by what was recorded of officers
 	// up to a position; nil where no register follows the log.
@@ -144,6 +159,7 @@ type Config struct {
 type server struct {
 	Config
 	trying  sync.Mutex // held while a draft of the law is tried
+	judging sync.Mutex // held while a period is inspected
 	api     huma.API
 	metrics *metrics
 	openapi []byte

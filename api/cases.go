@@ -43,6 +43,8 @@ type caseFile struct {
 	Deadlines     []caseDeadline `json:"deadlines"`
 	Findings      []caseFinding  `json:"findings"`
 	Position      uint64         `json:"position" doc:"Position that this is complete to"`
+	At            *asOf          `json:"at,omitempty" doc:"The moment that this is of; absent: now"`
+	JudgedNow     *judgedNow     `json:"judged_now,omitempty" doc:"The same acts by today's law and registers"`
 }
 
 // caseParty is a party as an act names it.
@@ -70,6 +72,7 @@ type caseDocument struct {
 type caseDeadline struct {
 	rulebook.Deadline
 	Light projections.Light `json:"light,omitempty" doc:"Of one that runs: red, yellow or green"`
+	State domain.ClockState `json:"state" enum:"running,paused,overdue,met,late" doc:"How it stands; late: what was due came too late"`
 	Why   string            `json:"why" doc:"How the day was counted"`
 }
 
@@ -91,12 +94,15 @@ type caseOutput struct {
 
 // readCase returns a case file. It is made from the desk's case, which is
 // complete up to the last record.
-func (s *server) readCase(ctx context.Context, in *caseInput) (*caseOutput, error) {
-	c, err := s.caseFor(ctx, in, "case")
+func (s *server) readCase(ctx context.Context, in *caseAtInput) (*caseOutput, error) {
+	if in.At != "" || in.Judged != "" {
+		return s.readCaseAt(ctx, in)
+	}
+	c, err := s.caseFor(ctx, &caseInput{SeenFrom: in.SeenFrom, Case: in.Case}, "case")
 	if err != nil {
 		return nil, err
 	}
-	file := s.fileOf(c, langOf(ctx))
+	file := s.fileOf(c, c.Procedure.Deadlines(c.History, s.calendar(c.Agency)), s.Now(), langOf(ctx))
 	file.Position = max(c.Position, in.MinPosition)
 	return &caseOutput{ETag: etag(c.Revision), Position: position(file.Position), Body: file}, nil
 }
@@ -127,7 +133,8 @@ func (s *server) waitForRecord(ctx context.Context, at uint64) error {
 	return err
 }
 
-func (s *server) fileOf(c *domain.Case, lang string) caseFile {
+// fileOf is a case with its limits, as they stand by a clock.
+func (s *server) fileOf(c *domain.Case, deadlines []rulebook.Deadline, now time.Time, lang string) caseFile {
 	p := c.Procedure
 	f := caseFile{
 		Case: c.ID, Agency: c.Agency, Procedure: p.Name, ProcedureName: p.Title, Edition: p.Edition,
@@ -163,8 +170,8 @@ func (s *server) fileOf(c *domain.Case, lang string) caseFile {
 			f.Findings = append(f.Findings, one)
 		}
 	}
-	for _, d := range p.Deadlines(c.History, s.calendar(c.Agency)) {
-		f.Deadlines = append(f.Deadlines, s.deadlineToday(d, lang))
+	for _, d := range deadlines {
+		f.Deadlines = append(f.Deadlines, deadlineAt(d, now, lang))
 	}
 	return f
 }
@@ -201,14 +208,14 @@ func (f *caseFile) takeOfficer(o rulebook.Officer, act string) {
 	f.Officers = append(f.Officers, caseOfficer{Officer: o, Acts: []string{act}})
 }
 
-func (s *server) deadlineToday(d rulebook.Deadline, lang string) caseDeadline {
-	out := caseDeadline{Deadline: d, Why: d.Due.Why(lang)}
+func deadlineAt(d rulebook.Deadline, now time.Time, lang string) caseDeadline {
+	out := caseDeadline{Deadline: d, State: domain.StateOf(d, now), Why: d.Due.Why(lang)}
 	if d.Done != "" {
 		return out
 	}
-	today := s.today()
+	today := calendar.DateOf(now)
 	switch {
-	case !d.Due.At.IsZero() && !s.Now().Before(d.Due.At), d.Due.At.IsZero() && today.After(d.Due.On):
+	case !d.Due.At.IsZero() && !now.Before(d.Due.At), d.Due.At.IsZero() && today.After(d.Due.On):
 		out.Light = projections.Red
 	case !d.Warn.IsZero() && !today.Before(d.Warn):
 		out.Light = projections.Yellow
@@ -245,6 +252,7 @@ type nextOutput struct {
 		Roles    []string      `json:"roles" doc:"Roles of the law in which the caller may record acts here; none where they only read"`
 		Acts     []nextAct     `json:"acts"`
 		Position uint64        `json:"position"`
+		At       *asOf         `json:"at,omitempty" doc:"The moment that this is of; absent: now"`
 	}
 }
 
@@ -255,8 +263,11 @@ type nextAct struct {
 }
 
 // next tells what may be done next, by whom, and why not.
-func (s *server) next(ctx context.Context, in *caseInput) (*nextOutput, error) {
-	c, err := s.caseFor(ctx, in, "next")
+func (s *server) next(ctx context.Context, in *caseAtInput) (*nextOutput, error) {
+	if in.At != "" || in.Judged != "" {
+		return s.nextAt(ctx, in)
+	}
+	c, err := s.caseFor(ctx, &caseInput{SeenFrom: in.SeenFrom, Case: in.Case}, "next")
 	if err != nil {
 		return nil, err
 	}

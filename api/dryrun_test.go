@@ -33,6 +33,13 @@ rules:
 func filled(t testing.TB) (*office, []domain.Command) {
 	t.Helper()
 	o := openUnder(t, law.Files, map[string]string{"served.yaml": served})
+	return o, o.fill()
+}
+
+// fill records the sample office.
+func (o *office) fill() []domain.Command {
+	o.t.Helper()
+	t := o.t
 	text, err := sample.Read()
 	if err != nil {
 		t.Fatal(err)
@@ -51,7 +58,7 @@ func filled(t testing.TB) (*office, []domain.Command) {
 	if err := o.db.WaitAll(t.Context(), last); err != nil {
 		t.Fatal(err)
 	}
-	return o, commands
+	return commands
 }
 
 // tries asks for a dry run and returns its report; the lines before it are

@@ -173,7 +173,7 @@ func sameActs(t testing.TB, was, is map[domain.CaseID][]domain.Recorded) int {
 			for what, pair := range map[string][2]any{
 				"officers": {a.Data.Officers, b.Data.Officers}, "fields": {a.Data.Fields, b.Data.Fields}, "place": {a.Data.Place, b.Data.Place},
 				"documents": {a.Data.Documents, b.Data.Documents}, "evidence": {a.Data.Evidence, b.Data.Evidence},
-				"reason": {a.Data.Reason, b.Data.Reason}, "late reason": {a.Data.LateReason, b.Data.LateReason},
+				"already done": {a.Data.AlreadyDone, b.Data.AlreadyDone}, "reason": {a.Data.Reason, b.Data.Reason}, "late reason": {a.Data.LateReason, b.Data.LateReason},
 				"correction of": {place(want, a.Data.Corrects), place(got, b.Data.Corrects)},
 			} {
 				if !reflect.DeepEqual(pair[0], pair[1]) {
@@ -223,7 +223,7 @@ func TestExportAndImport(t *testing.T) {
 		case 0:
 			body["fields"] = json.RawMessage(odd)
 		case 1:
-			body["fields"] = json.RawMessage(hostile)
+			body["fields"], body["already_done"], body["late_reason"], body["place"] = json.RawMessage(hostile), true, "忘记了", "某地\n二楼"
 		case 2:
 			body["fields"], body["corrects_command"], body["reason"] = json.RawMessage(hostile), "x-1", "写错了"
 		}

@@ -34,6 +34,7 @@ type importCommand struct {
 	Evidence    []attachment               `json:"evidence,omitempty"`
 	LateReason  string                     `json:"late_reason,omitempty"`
 	Corrects    string                     `json:"corrects,omitempty" doc:"Event id of the earlier record of the case that this row puts right; it has the same act"`
+	AlreadyDone bool                       `json:"already_done,omitempty" doc:"It had been carried out outside of the other system, too, before it was recorded there"`
 	CorrectsCmd string                     `json:"corrects_command,omitempty" doc:"In place of corrects: command id of the row that this one puts right"`
 	Reason      string                     `json:"reason,omitempty" doc:"Why it is corrected"`
 	CommandID   string                     `json:"command_id,omitempty" doc:"Names the row for good: sent again it is not doubled. Without it one is made of source, batch and row"`
@@ -220,7 +221,7 @@ func (b *importBody) command(ctx context.Context, raw json.RawMessage, i int) (d
 	cmd := domain.Command{
 		ID: row.CommandID, Case: domain.CaseID(row.Case), Agency: row.Agency, Procedure: row.Procedure, Act: row.Act, At: row.OccurredAt,
 		Actor: domain.Actor{ID: actor.Person, Name: actor.Name}, Place: row.Place, Fields: row.Fields,
-		LateReason: row.LateReason, Corrects: row.Corrects, CorrectsCommand: row.CorrectsCmd, Reason: row.Reason,
+		LateReason: row.LateReason, AlreadyDone: row.AlreadyDone, Corrects: row.Corrects, CorrectsCommand: row.CorrectsCmd, Reason: row.Reason,
 		Documents: references(row.Documents), Evidence: references(row.Evidence),
 		Import: &domain.Import{Source: b.Source, Batch: b.Batch, Row: row.Row},
 	}

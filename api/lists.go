@@ -37,6 +37,7 @@ type page[R any] struct {
 	AtLeast  bool   `json:"total_at_least,omitempty" doc:"There may be more than total: the count was not gone on with"`
 	Next     string `json:"next,omitempty" doc:"Cursor of the next page; absent on the last"`
 	Position uint64 `json:"position" doc:"The list holds everything up to this position, and nothing after it"`
+	At       *asOf  `json:"at,omitempty" doc:"The moment that the list is of; absent: now"`
 }
 
 // A list answers a request for one: as a page of JSON, or whole as CSV. T is
@@ -46,6 +47,7 @@ type list[T, R any] struct {
 	what    string       // for the access trail
 	agency  string       // likewise: the one that was asked for, or "*"
 	of      *domain.Case // where it is a list of one case
+	at      *asOf        // where it is of a moment
 	models  []string     // that it is made from
 	page    func(context.Context, projections.Page) (projections.List[T], error)
 	each    func(context.Context, func(position uint64) error) iter.Seq2[T, error]
@@ -78,7 +80,10 @@ func (l list[T, R]) answer(ctx context.Context, s *server) (*huma.StreamResponse
 	if err != nil {
 		return nil, err
 	}
-	out := page[R]{Items: make([]R, len(found.Items)), Next: found.Next, Position: found.Position}
+	out := page[R]{Items: make([]R, len(found.Items)), Next: found.Next, Position: found.Position, At: l.at}
+	if l.at != nil {
+		out.Position = l.at.Position // what came after it is not in the list
+	}
 	for i, item := range found.Items {
 		out.Items[i] = l.shown(item)
 	}
@@ -101,7 +106,7 @@ func (l list[T, R]) answer(ctx context.Context, s *server) (*huma.StreamResponse
 		h := w.Header()
 		h.Set("Content-Type", "application/json")
 		h.Set(positionHeader, position(out.Position))
-		if l.of != nil {
+		if l.of != nil && l.at == nil {
 			h.Set("ETag", etag(l.of.Revision))
 		}
 		if out.Next != "" {
@@ -161,6 +166,8 @@ func (s *server) scope(ctx context.Context, action identity.Action, asked string
 
 type timelineInput struct {
 	Paged
+	AtMoment
+	JudgedBy
 	Case      string `path:"case" maxLength:"64"`
 	Act       string `query:"act" maxLength:"2000" doc:"Only these acts, separated by commas"`
 	Person    string `query:"person" maxLength:"200" doc:"Only what this person recorded or took part in"`
@@ -184,21 +191,28 @@ func (s *server) timeline(ctx context.Context, in *timelineInput) (*huma.StreamR
 		Case: c.ID, Acts: listed(in.Act), Person: in.Person, From: in.From.Date, To: in.To.Date,
 		Late: in.Late, Corrected: in.Corrected, Findings: in.Findings, NewestUp: in.Newest,
 	}
-	return list[projections.TimelineItem, timelineEntry]{
+	l := list[projections.TimelineItem, timelineEntry]{
 		in: in.Paged, what: "timeline", of: c, models: []string{"timeline"},
-		page: func(ctx context.Context, p projections.Page) (projections.List[projections.TimelineItem], error) {
-			return s.Reads.Timeline(ctx, f, p)
-		},
-		each: func(ctx context.Context, header func(uint64) error) iter.Seq2[projections.TimelineItem, error] {
-			return s.Reads.EachTimeline(ctx, f, header)
-		},
 		shown:   func(i projections.TimelineItem) timelineEntry { return timelineEntryOf(c.Procedure, i) },
 		columns: timelineColumns(langOf(ctx)),
-	}.answer(ctx, s)
+	}
+	if in.At != "" || in.Judged != "" {
+		if err := s.timelineAt(ctx, in, c, &f, &l); err != nil {
+			return nil, err
+		}
+	}
+	l.page = func(ctx context.Context, p projections.Page) (projections.List[projections.TimelineItem], error) {
+		return s.Reads.Timeline(ctx, f, p)
+	}
+	l.each = func(ctx context.Context, header func(uint64) error) iter.Seq2[projections.TimelineItem, error] {
+		return s.Reads.EachTimeline(ctx, f, header)
+	}
+	return l.answer(ctx, s)
 }
 
 type ledgerInput struct {
 	Paged
+	AtMoment
 	Agency    string `query:"agency" maxLength:"64"`
 	Procedure string `query:"procedure" maxLength:"64"`
 	Officer   string `query:"officer" maxLength:"200" doc:"Id of an officer who took part"`
@@ -235,6 +249,12 @@ func (s *server) ledger(ctx context.Context, in *ledgerInput) (*huma.StreamRespo
 		shown:   s.ledgerEntryOf,
 		columns: ledgerColumns(),
 	}
+	if in.At != "" {
+		if err := s.ledgerAt(ctx, in, f, &l); err != nil {
+			return nil, err
+		}
+		return l.answer(ctx, s)
+	}
 	if in.Total {
 		l.count = func(ctx context.Context) (int, error) { return s.Reads.CountLedger(ctx, f, countUpTo) }
 	}
@@ -252,6 +272,7 @@ func either(s string) *bool {
 
 type deadlinesInput struct {
 	Paged
+	AtMoment
 	Agency      string `query:"agency" maxLength:"64"`
 	Procedure   string `query:"procedure" maxLength:"64"`
 	Officer     string `query:"officer" maxLength:"200" doc:"Id of an officer who took part in the case"`
@@ -271,7 +292,7 @@ func (s *server) deadlines(ctx context.Context, in *deadlinesInput) (*huma.Strea
 		Now: s.Now(), Agencies: agencies, Procedure: in.Procedure, Officer: in.Officer, Case: domain.CaseID(in.Case), Rule: in.Rule,
 		Light: projections.Light(in.Light), Provisional: either(in.Provisional), Done: in.Done,
 	}
-	return list[projections.DeadlineItem, deadlineEntry]{
+	l := list[projections.DeadlineItem, deadlineEntry]{
 		in: in.Paged, what: "deadlines", agency: shown, models: []string{"deadlines"},
 		page: func(ctx context.Context, p projections.Page) (projections.List[projections.DeadlineItem], error) {
 			return s.Reads.Deadlines(ctx, f, p)
@@ -281,7 +302,13 @@ func (s *server) deadlines(ctx context.Context, in *deadlinesInput) (*huma.Strea
 		},
 		shown:   s.deadlineEntryOf,
 		columns: deadlineColumns(langOf(ctx)),
-	}.answer(ctx, s)
+	}
+	if in.At != "" {
+		if err := s.deadlinesAt(ctx, in, f, &l); err != nil {
+			return nil, err
+		}
+	}
+	return l.answer(ctx, s)
 }
 
 // A FindingsFilter is which findings are wanted.
@@ -299,6 +326,7 @@ type FindingsFilter struct {
 
 type findingsInput struct {
 	Paged
+	AtMoment
 	FindingsFilter
 }
 
@@ -315,7 +343,7 @@ func (s *server) findings(ctx context.Context, in *findingsInput) (*huma.StreamR
 		return nil, err
 	}
 	f := in.of(agencies)
-	return list[projections.FindingItem, findingEntry]{
+	l := list[projections.FindingItem, findingEntry]{
 		in: in.Paged, what: "findings", agency: shown, models: []string{"findings"},
 		page: func(ctx context.Context, p projections.Page) (projections.List[projections.FindingItem], error) {
 			return s.Reads.Findings(ctx, f, p)
@@ -325,7 +353,19 @@ func (s *server) findings(ctx context.Context, in *findingsInput) (*huma.StreamR
 		},
 		shown:   s.findingEntryOf,
 		columns: findingColumns(),
-	}.answer(ctx, s)
+	}
+	if in.At != "" {
+		if f.Through, l.at, err = s.through(ctx, in.SeenFrom, in.At); err != nil {
+			return nil, err
+		}
+		l.page = func(ctx context.Context, p projections.Page) (projections.List[projections.FindingItem], error) {
+			return s.Reads.Findings(ctx, f, p)
+		}
+		l.each = func(ctx context.Context, header func(uint64) error) iter.Seq2[projections.FindingItem, error] {
+			return s.Reads.EachFinding(ctx, f, header)
+		}
+	}
+	return l.answer(ctx, s)
 }
 
 type countsInput struct {

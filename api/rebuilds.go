@@ -146,3 +146,15 @@ func (l *lineWriter) write(v any) {
 		_ = l.rest.Flush() // what cannot flush sends when it ends
 	}
 }
+
+// raw writes a line whose bytes are made already, in parts.
+func (l *lineWriter) raw(parts ...[]byte) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, part := range parts {
+		if _, err := l.w.Write(part); err != nil {
+			return // the caller has gone
+		}
+	}
+	_ = l.rest.Flush()
+}

@@ -32,6 +32,9 @@ func (s *server) routes(mux *http.ServeMux) {
 	add(s, "GET /v1/cases/{case}", "read-case", cases, "A case as it stands", s.readCase)
 	add(s, "GET /v1/cases/{case}/timeline", "read-timeline", cases, "The events of a case", s.timeline, listOf[timelineEntry])
 	add(s, "GET /v1/cases/{case}/next", "read-next", cases, "What may be done next in a case, by whom, and why not", s.next)
+	add(s, "GET /v1/cases/{case}/state", "read-state", cases, "All that is known of a case at a moment, in the form that moments are compared in", s.state)
+	add(s, "GET /v1/cases/{case}/difference", "compare-moments", cases, "What is different between two moments of a case, value by value, and which record made it", s.difference, patched)
+	add(s, "GET /v1/cases/{case}/replay", "replay-case", cases, "A case record by record: what each changed and what rules said", s.replayCase, streamed[replayLine])
 	add(s, "GET /v1/cases/{case}/records/{event}", "read-record", cases, "An event byte for byte as it is stored", s.recorded, verbatim)
 	if s.Log != nil {
 		add(s, "GET /v1/cases/{case}/records/{event}/proof", "prove-record", cases, "A proof that an event is in the log of proofs (C2SP tlog-proof)", s.proof, proven)
@@ -45,6 +48,8 @@ func (s *server) routes(mux *http.ServeMux) {
 	add(s, "GET /v1/findings/counts", "count-findings", lists, "How often each rule was broken", s.findingCounts)
 	add(s, "GET /v1/stats", "read-stats", lists, "How many records and cases there are, per procedure and act", s.stats, answers[statsBody])
 	add(s, "GET /v1/access", "read-access-trail", lists, "Who looked at what, the latest first", s.access, listOf[lookEntry])
+
+	add(s, "GET /v1/replay", "inspect-period", lists, "Judge the acts of a period anew, by the law and the registers of then, and list what differs with its cause", s.inspect, streamed[inspectLine])
 
 	add(s, "GET /v1/procedures", "list-procedures", law, "The procedures in all their editions", s.procedures)
 	add(s, "GET /v1/procedures/{name}", "read-procedure", law, "A procedure: stages, acts with their fields, rules", s.procedure)
@@ -169,6 +174,18 @@ func proven(_ *server, op *huma.Operation) {
 	op.Responses["200"] = &huma.Response{
 		Description: "The proof; its extra data is the text of the leaf",
 		Content:     map[string]*huma.MediaType{"text/plain": {Schema: &huma.Schema{Type: huma.TypeString}}},
+	}
+}
+
+// patched documents a difference.
+func patched(s *server, op *huma.Operation) {
+	op.Responses["200"] = &huma.Response{
+		Description: "The difference; as a JSON Patch (RFC 6902) it turns the state at the first moment into that at the second",
+		Headers:     positionDocumented(),
+		Content: map[string]*huma.MediaType{
+			"application/json":            {Schema: s.schema(differenceBody{})},
+			"application/json-patch+json": {Schema: &huma.Schema{Type: huma.TypeArray, Items: &huma.Schema{Type: huma.TypeObject}}},
+		},
 	}
 }
 

@@ -46,6 +46,7 @@ type timelineEntry struct {
 	Documents   []rulebook.Reference `json:"documents,omitempty"`
 	Evidence    []rulebook.Reference `json:"evidence,omitempty"`
 	Findings    []rulebook.Finding   `json:"findings"`
+	JudgedNow   *[]rulebook.Finding  `json:"judged_now,omitempty" doc:"With judged=both: what today's law and registers find of the act"`
 	Corrects    string               `json:"corrects,omitempty"`
 	CorrectedBy string               `json:"corrected_by,omitempty"`
 	Reason      string               `json:"reason,omitempty"`

@@ -287,13 +287,9 @@ func (b *Bag) tagLines(name string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	text, err := enc.NewDecoder().Bytes(data)
-	if err != nil || bytes.ContainsRune(text, 0) {
+	text, ok := decoded(enc, data)
+	if !ok {
 		b.found.fail(Malformed, name, 0, "is not text in %s", b.Encoding)
-		return nil, nil
-	}
-	if strings.EqualFold(b.Encoding, "utf-8") && bytes.ContainsRune(text, '\uFFFD') && !bytes.ContainsRune(data, '\uFFFD') {
-		b.found.fail(Malformed, name, 0, "is not text in UTF-8")
 		return nil, nil
 	}
 	if bytes.HasPrefix(text, []byte("\ufeff")) {
@@ -301,6 +297,20 @@ func (b *Bag) tagLines(name string) ([]string, error) {
 		text = bytes.TrimPrefix(text, []byte("\ufeff"))
 	}
 	return splitLines(string(text)), nil
+}
+
+// decoded is a text in UTF-8, and false where the bytes are no text of the
+// encoding: some decoders fail, others put U+FFFD for what they cannot read.
+func decoded(enc encoding.Encoding, data []byte) ([]byte, bool) {
+	text, err := enc.NewDecoder().Bytes(data)
+	if err != nil || bytes.ContainsRune(text, 0) {
+		return nil, false
+	}
+	again, err := enc.NewEncoder().Bytes(text)
+	if bytes.ContainsRune(text, '\uFFFD') && (err != nil || !bytes.Equal(again, data)) {
+		return nil, false
+	}
+	return text, true
 }
 
 // splitLines cuts at LF, CR and CRLF; the last line may lack its end.
@@ -394,12 +404,11 @@ func (b *Bag) parseManifest(m *manifest, lines []string, tag bool) {
 // parseManifestLine cuts a line into digest and path; problem says why it
 // could not.
 func parseManifestLine(text string) (line manifestLine, problem string) {
-	digest, rest, ok := strings.Cut(strings.ReplaceAll(text, "\t", " "), " ")
-	if !ok {
+	i := strings.IndexAny(text, " \t")
+	if i < 0 {
 		return line, fmt.Sprintf("%q is no line of a manifest: expected a digest, blanks and a path", clip(text))
 	}
-	rest = text[len(digest):]
-	name := strings.TrimLeft(rest, " \t")
+	digest, name := text[:i], strings.TrimLeft(text[i:], " \t")
 	if name == "" {
 		return line, "there is no path behind the digest"
 	}

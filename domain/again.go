@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sort"
 	"time"
 
 	"liuhen/domain/calendar"
@@ -44,9 +45,25 @@ type Rejudging struct {
 	files     []rulebook.FileRef  // these
 	history   *rulebook.History
 	then      Then
+	today     *Today // nil: by what was known then
 
 	lastAct time.Time          // of the records taken in
 	last    []rulebook.FileRef // by which the act was judged that was carried out last; see Case.Law
+}
+
+// Today is what registers hold now, for acts that are judged again by it.
+type Today struct {
+	Registers        // but for Facts and FactsAt
+	At        uint64 // the position of the log at which registers of other cases are asked
+}
+
+// RejudgeToday begins with the case of a first record, to be judged by a
+// procedure as it is now, in whatever edition, and by what registers hold now.
+// As where findings are noted when a register has changed, an act that was not
+// judged by the register of officers is not held to it, and acts that note
+// findings are not judged: what they would note is another question.
+func RejudgeToday(p *rulebook.Procedure, today Today, first *Recorded) *Rejudging {
+	return &Rejudging{procedure: p, history: p.NewHistory(string(first.Subject), first.Agency()), today: &today}
 }
 
 // Rejudge begins with the case of a first record. It fails where law does not
@@ -91,6 +108,9 @@ func (j *Rejudging) take(r *Recorded) {
 
 // under goes on by the files of the agency that a record was judged by.
 func (j *Rejudging) under(files []rulebook.FileRef) error {
+	if j.law == nil {
+		return nil // it is judged by the one procedure that was given
+	}
 	if slices.Equal(files, j.files) {
 		return nil
 	}
@@ -135,13 +155,34 @@ func (j *Rejudging) judge(r *Recorded, roster Roster, facts FactsThen) (found []
 	if err != nil {
 		return nil, nil, err
 	}
-	step := r.Step()
+	step := j.step(r)
 	step.Findings = nil // they are what is asked for
+	if j.today != nil {
+		if j.notes(r) {
+			return nil, nil, nil
+		}
+		return j.procedure.Judge(j.history, step, known), missing, nil
+	}
 	if !j.notes(r) {
 		step.Officers = certified(roster, r.Agency(), step.Officers, calendar.DateOf(r.Time))
 		return j.procedure.Judge(j.history, step, known), missing, nil
 	}
 	return j.procedure.Note(j.history, step, j.again(r, roster, known)), missing, nil
+}
+
+// step is a record as it is judged: today, with the values and the certificates
+// that registers now have for the day of the act.
+func (j *Rejudging) step(r *Recorded) rulebook.Step {
+	step := r.Step()
+	if j.today == nil {
+		return step
+	}
+	on := calendar.DateOf(r.Time)
+	step.Params = j.procedure.Applied(r.Act(), j.today.Parameters.On(r.Agency(), on))
+	if r.Data.RosterAt > 0 {
+		step.Officers = certified(j.today.Roster, r.Agency(), step.Officers, on)
+	}
+	return step
 }
 
 // known is what a record is judged by beside its case: the files of its agency, the
@@ -159,13 +200,20 @@ func (j *Rejudging) known(r *Recorded, facts FactsThen) (known rulebook.Known, m
 	}
 	at := r.Position - 1
 	if r.Data.Registers != nil {
-		if r.Data.Registers.Unanswered {
+		if r.Data.Registers.Unanswered && j.today == nil {
 			return known, nil, nil
 		}
 		at = r.Data.Registers.At
 	}
-	lookups := func() []rulebook.Lookup { return j.procedure.Lookups(j.history, r.Step(), known) }
-	if j.notes(r) {
+	if j.today != nil {
+		known.Calendar, _ = j.today.Calendars.For(r.Agency())
+		at = j.today.At
+	}
+	lookups := func() []rulebook.Lookup { return j.procedure.Lookups(j.history, j.step(r), known) }
+	switch {
+	case j.notes(r) && j.today != nil:
+		return known, nil, nil
+	case j.notes(r):
 		lookups = func() []rulebook.Lookup {
 			return j.procedure.NoteLookups(j.history, r.Step(), j.again(r, nil, known))
 		}
@@ -193,6 +241,11 @@ func asks(law Law, then Then, records []Recorded, facts FactsThen) ([]Asked, err
 	if err != nil {
 		return nil, err
 	}
+	return again.asksAll(records, facts)
+}
+
+func (j *Rejudging) asksAll(records []Recorded, facts FactsThen) ([]Asked, error) {
+	again := *j
 	var all []Asked
 	for i := range records {
 		more, err := again.Asks(&records[i], facts)
@@ -214,6 +267,45 @@ type Difference struct {
 	Recorded []rulebook.Finding `json:"recorded"`           // the findings that stand in the record
 	Judged   []rulebook.Finding `json:"judged"`             // those that the act has when it is judged anew
 	Officers []rulebook.Officer `json:"officers,omitempty"` // as the registers have them, where the record froze others
+}
+
+// JudgeToday judges every act of a case by what a procedure and the registers are
+// now, and returns the findings by event; acts that note findings are not among
+// them. records are all records of the case, in their order; ask answers what is
+// asked of registers of other cases, and is called as long as there is something
+// to ask.
+func JudgeToday(p *rulebook.Procedure, today Today, records []Recorded, ask func([]Asked) (FactsThen, error)) (map[string][]rulebook.Finding, error) {
+	if len(records) == 0 {
+		return nil, nil //nolint:nilnil // no act, no finding
+	}
+	again := RejudgeToday(p, today, &records[0])
+	known := FactsThen{}
+	for {
+		asked, err := again.asksAll(records, known)
+		if err != nil {
+			return nil, err
+		}
+		if len(asked) == 0 {
+			break
+		}
+		answers, err := ask(asked)
+		if err != nil {
+			return nil, fmt.Errorf("judge case %s by today's law: registers: %w", records[0].Subject, err)
+		}
+		maps.Copy(known, answers)
+	}
+	judged := make(map[string][]rulebook.Finding, len(records))
+	for i := range records {
+		r := &records[i]
+		found, err := again.Next(r, known)
+		if err != nil {
+			return nil, err
+		}
+		if !again.notes(r) {
+			judged[r.ID] = found
+		}
+	}
+	return judged, nil
 }
 
 // JudgeAgain judges every act of a case anew: by the edition that the case goes
@@ -316,9 +408,8 @@ func recordedForm(f rulebook.Finding) []byte {
 // log. records are those of the officers' cases in the order of the log; others
 // among them do no harm. below is as in NewRegister.
 //
-// The function goes on from where it was asked last: positions that rise cost
-// one pass in all, one that falls begins anew. One goroutine at a time may use
-// it.
+// The function goes on from the nearest earlier position of those that it has
+// been asked for lately. One goroutine at a time may use it.
 func RegisterAt(below *RosterFile, records []Recorded) func(position uint64) (Roster, error) {
 	at := pastOf(NewRegister(below), records)
 	return func(position uint64) (Roster, error) {
@@ -345,26 +436,44 @@ func CalendarAt(base *calendar.Calendar, records []Recorded) func(agency string,
 	}
 }
 
-// pastOf goes forwards and backwards in what a register of this package was.
+// pastOf goes forwards and backwards in what a register of this package was. It
+// keeps some of the states that it has been asked for, so that questions that go
+// to and fro, as those of one case after another do, do not each begin anew.
 func pastOf[R interface {
 	With(records ...Recorded) (R, error)
 	UpTo(position uint64) R
 	At() uint64
 }](empty R, records []Recorded) func(position uint64) (R, error) {
-	now, taken := empty, 0
+	type state struct {
+		register R
+		taken    int // records that are in it
+	}
+	const kept = 64
+	states := []state{{register: empty}} // the first is always there; the others by taken
 	return func(position uint64) (R, error) {
-		if position < now.At() {
-			now, taken = empty, 0
+		end := sort.Search(len(records), func(i int) bool { return records[i].Position > position })
+		near := sort.Search(len(states), func(i int) bool { return states[i].taken > end }) - 1
+		from := states[near]
+		if from.taken == end {
+			return from.register.UpTo(position), nil
 		}
-		end := taken
-		for end < len(records) && records[end].Position <= position {
-			end++
-		}
-		next, err := now.With(records[taken:end]...)
+		next, err := from.register.With(records[from.taken:end]...)
 		if err != nil {
 			return next, err
 		}
-		now, taken = next.UpTo(position), end
-		return now, nil
+		states = slices.Insert(states, near+1, state{next, end})
+		if len(states) > kept { // thin them out, the first and the newest stay
+			states = slices.Concat(states[:1], everySecond(states[1:]))
+		}
+		return next.UpTo(position), nil
 	}
+}
+
+// everySecond are the items of a list with an odd index.
+func everySecond[T any](list []T) []T {
+	var out []T
+	for i := 1; i < len(list); i += 2 {
+		out = append(out, list[i])
+	}
+	return out
 }

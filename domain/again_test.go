@@ -31,6 +31,7 @@ type logbook struct {
 	order    []domain.CaseID
 	log      []domain.Recorded
 	entered  map[domain.CaseID][]entered
+	now      time.Time // zero: today
 }
 
 // entered is what a case had in registers from a position on.
@@ -49,7 +50,11 @@ func newLogbook(t testing.TB, book *rulebook.Book) *logbook {
 func (l *logbook) record(cmd domain.Command) domain.Recorded {
 	l.t.Helper()
 	position := uint64(len(l.log) + 1)
-	stamp := domain.Stamp{Event: fmt.Sprintf("event-%d", position), Salt: "salt", Now: today}
+	now := today
+	if !l.now.IsZero() {
+		now = l.now
+	}
+	stamp := domain.Stamp{Event: fmt.Sprintf("event-%d", position), Salt: "salt", Now: now}
 	reg := domain.Registers{Roster: l.register, Calendars: l.calendar, Facts: rulebook.Facts{}, FactsAt: position - 1}
 	event, err := domain.Decide(l.book, reg, l.cases[cmd.Case], cmd, stamp)
 	for ask := (*domain.Unanswered)(nil); errors.As(err, &ask); event, err = domain.Decide(l.book, reg, l.cases[cmd.Case], cmd, stamp) {

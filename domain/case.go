@@ -53,32 +53,43 @@ type Overdue struct {
 // where the record is not the next one of the case, and where book does not
 // have the procedure.
 func Evolve(law Law, c *Case, r Recorded) (*Case, error) {
-	var next Case
-	switch {
-	case c == nil:
-		book, err := law.Under(r.Data.Law)
-		if err != nil {
-			return nil, fmt.Errorf("case %s, position %d: %w", r.Subject, r.Position, err)
+	if c == nil {
+		var err error
+		if c, err = unopened(law, r); err != nil {
+			return nil, err
 		}
-		procedure, ok := book.Edition(r.Procedure(), r.Edition)
-		if !ok {
-			return nil, fmt.Errorf("case %s: no procedure %s in edition %s", r.Subject, r.Procedure(), r.Edition)
-		}
-		next = Case{
-			ID: r.Subject, Agency: r.Agency(), Procedure: procedure,
-			History: procedure.NewHistory(string(r.Subject), r.Agency()), Law: r.Data.Law,
-		}
-	case r.Subject != c.ID:
+	}
+	if r.Subject != c.ID {
 		panic("domain: record of case " + string(r.Subject) + " folded into case " + string(c.ID))
-	default:
-		next = *c
 	}
-	if r.Revision != next.Revision+1 || r.Previous != next.Head {
+	if r.Revision != c.Revision+1 || r.Previous != c.Head {
 		return nil, fmt.Errorf("%w: case %s, position %d: revision %d after %d, previous digest %.15s, want %.15s",
-			ErrChain, r.Subject, r.Position, r.Revision, next.Revision, r.Previous, next.Head)
+			ErrChain, r.Subject, r.Position, r.Revision, c.Revision, r.Previous, c.Head)
 	}
+	return c.take(law, r)
+}
 
-	if !r.Time.Before(next.lastAct) { // an act that is recorded late changes nothing of this
+// unopened is a case before its first record.
+func unopened(law Law, first Recorded) (*Case, error) {
+	book, err := law.Under(first.Data.Law)
+	if err != nil {
+		return nil, fmt.Errorf("case %s, position %d: %w", first.Subject, first.Position, err)
+	}
+	procedure, ok := book.Edition(first.Procedure(), first.Edition)
+	if !ok {
+		return nil, fmt.Errorf("case %s: no procedure %s in edition %s", first.Subject, first.Procedure(), first.Edition)
+	}
+	return &Case{
+		ID: first.Subject, Agency: first.Agency(), Procedure: procedure,
+		History: procedure.NewHistory(string(first.Subject), first.Agency()), Law: first.Data.Law,
+	}, nil
+}
+
+// take is the case with one more record, whatever came before it. Without a law it goes
+// on by what it went by, and cannot fail.
+func (c *Case) take(law Law, r Recorded) (*Case, error) {
+	next := *c
+	if law != nil && !r.Time.Before(next.lastAct) { // an act that is recorded late changes nothing of this
 		next.lastAct = r.Time
 		if !slices.Equal(r.Data.Law, next.Law) {
 			p, err := lawOf(law, r.Data.Law, next.Procedure)

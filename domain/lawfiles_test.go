@@ -151,7 +151,27 @@ func (o *lawOffice) again() {
 		return facts, nil
 	}
 	law := o.books()
+	today := domain.Today{Registers: domain.Registers{Laws: o.laws}, At: uint64(o.n)}
+	inspection := newInspection(o.t, law, domain.Then{}, today, domain.InspectionScope{
+		Through: uint64(o.n), All: true, TodaysLaw: true, Today: calendar.DateOf(o.now),
+	})
 	for _, id := range o.order {
+		facts := domain.FactsThen{}
+		for {
+			asked, err := inspection.Asks(o.byCase[id], facts)
+			if err != nil {
+				o.t.Fatal(err)
+			}
+			if len(asked) == 0 {
+				break
+			}
+			for _, a := range asked {
+				facts[a] = nil
+			}
+		}
+		if _, err := inspection.Case(o.byCase[id], facts); err != nil {
+			o.t.Fatal(err)
+		}
 		ds, err := domain.JudgeAgain(law, domain.Then{Facts: nothing}, o.byCase[id])
 		if err != nil || len(ds) > 0 {
 			o.t.Errorf("judged again: %s: %+v, %v", id, ds, err)
@@ -163,6 +183,9 @@ func (o *lawOffice) again() {
 		if got, want := dueOf(c), dueOf(o.cases[id]); got != want {
 			o.t.Errorf("replayed: %s: limits %s, want %s", id, got, want)
 		}
+	}
+	if r := inspection.Report(); r.Alarms != 0 || r.Acts == 0 || r.Differences[domain.CauseRegisters] != 0 {
+		o.t.Errorf("inspected: %+v", r)
 	}
 }
 

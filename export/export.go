@@ -159,14 +159,14 @@ func (a *account) title() rulebook.Text {
 }
 
 // money are the fields of an act that hold an amount, in the order of the law.
-func (a *act) money() []string {
-	if a.law == nil {
+func (e *act) money() []string {
+	if e.law == nil {
 		return nil
 	}
 	var names []string
-	for i := range a.law.Fields {
-		f := &a.law.Fields[i]
-		if _, ok := a.Data.Fields[f.Name].(int64); ok && f.Type == "money" && !f.Many {
+	for i := range e.law.Fields {
+		f := &e.law.Fields[i]
+		if _, ok := e.Data.Fields[f.Name].(int64); ok && f.Type == "money" && !f.Many {
 			names = append(names, f.Name)
 		}
 	}

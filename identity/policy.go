@@ -36,6 +36,7 @@ const (
 	ReadAccessTrail Action = "read-access-trail"
 	ReadLaw         Action = "read-law"
 	TryLaw          Action = "try-law"
+	Inspect         Action = "inspect"
 	Import          Action = "import"
 	Rebuild         Action = "rebuild"
 	ManageTokens    Action = "manage-tokens"

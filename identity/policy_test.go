@@ -71,6 +71,9 @@ func TestAllow(t *testing.T) {
 		{"a supervisor tries a draft of the law", actor(Supervisor, here, there), TryLaw, OfficeOf(there), "", true, "watchers-try-a-draft"},
 		{"an inspector of elsewhere tries none", actor(Inspector, there), TryLaw, OfficeOf(here), "", false, "watchers-try-a-draft"},
 		{"an administrator tries a draft of the law", actor(Administrator, Everywhere), TryLaw, OfficeOf(Everywhere), "", true, "administrator-tries-a-draft"},
+		{"a supervisor inspects a period", actor(Supervisor, here, there), Inspect, OfficeOf(there), "", true, "watchers-inspect"},
+		{"an inspector of elsewhere inspects none", actor(Inspector, there), Inspect, OfficeOf(here), "", false, "watchers-inspect"},
+		{"a head inspects none", actor(Head, here), Inspect, OfficeOf(here), "", false, ""},
 		{"a head tries none", actor(Head, here), TryLaw, OfficeOf(here), "", false, ""},
 		{"anybody reads the law", actor(Public), ReadLaw, TheSystem(), "", true, "law-is-public"},
 		{"anybody reads nothing else", actor(Public), ReadStats, OfficeOf(here), "", false, ""},
@@ -94,8 +97,8 @@ func TestAllow(t *testing.T) {
 // Every action is known to every role, and whatever is asked there is a reason.
 func TestEveryRoleGetsAReason(t *testing.T) {
 	ps := policies(t)
-	if len(ps.actions) != 16 {
-		t.Errorf("the schema has %d actions, package identity names 16", len(ps.actions))
+	if len(ps.actions) != 17 {
+		t.Errorf("the schema has %d actions, package identity names 17", len(ps.actions))
 	}
 	for action := range ps.actions {
 		for _, role := range Roles() {

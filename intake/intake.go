@@ -68,6 +68,7 @@ type Parts struct {
 	Corrects   string          // command id of the earlier row that this one puts right
 	Reason     string          // why it is corrected
 	LateReason string
+	Done       bool // it had been carried out outside the system before
 }
 
 // An Item is a row together with what intake made of it.
@@ -93,6 +94,7 @@ type Command struct {
 	Documents       json.RawMessage            `json:"documents,omitempty"`
 	Evidence        json.RawMessage            `json:"evidence,omitempty"`
 	LateReason      string                     `json:"late_reason,omitempty"`
+	AlreadyDone     bool                       `json:"already_done,omitempty"`
 	CorrectsCommand string                     `json:"corrects_command,omitempty"`
 	Reason          string                     `json:"reason,omitempty"`
 	CommandID       string                     `json:"command_id"`
@@ -107,7 +109,7 @@ func (i Item) Command(procedure, agency string) Command {
 		Row: i.Number, Case: i.Case, Agency: agency, Procedure: procedure, Act: i.Act,
 		OccurredAt: i.At, Fields: i.Fields, Officers: p.Officers, CommandID: i.CommandID,
 		Place: p.Place, Documents: p.Documents, Evidence: p.Evidence,
-		LateReason: p.LateReason, CorrectsCommand: p.Corrects, Reason: p.Reason,
+		LateReason: p.LateReason, AlreadyDone: p.Done, CorrectsCommand: p.Corrects, Reason: p.Reason,
 	}
 	if p.Procedure != "" {
 		c.Procedure = p.Procedure

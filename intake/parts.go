@@ -23,6 +23,7 @@ import (
 //	  place: place
 //	  reason: reason
 //	  late_reason: late_reason
+//	  already_done: already_done   # true where it had been carried out outside the system
 //	  event: identity:id           # names the event in the log
 //	  corrects: corrects           # the event that this one puts right
 //
@@ -33,7 +34,7 @@ import (
 type partsRule struct {
 	procedure, agency                     string
 	fields, officers, documents, evidence string
-	place, reason, lateReason             string
+	place, reason, lateReason, done       string
 	event, corrects                       string
 
 	whole []string // keys of the attributes that are read with all that they hold
@@ -41,17 +42,18 @@ type partsRule struct {
 
 func (f *yamlFile) partsRule(p *partsRule, n ast.Node) {
 	found := f.keys(n, "parts", map[string]func(ast.Node){
-		"procedure":   f.text(&p.procedure, "parts.procedure"),
-		"agency":      f.text(&p.agency, "parts.agency"),
-		"fields":      f.text(&p.fields, "parts.fields"),
-		"officers":    f.text(&p.officers, "parts.officers"),
-		"documents":   f.text(&p.documents, "parts.documents"),
-		"evidence":    f.text(&p.evidence, "parts.evidence"),
-		"place":       f.text(&p.place, "parts.place"),
-		"reason":      f.text(&p.reason, "parts.reason"),
-		"late_reason": f.text(&p.lateReason, "parts.late_reason"),
-		"event":       f.text(&p.event, "parts.event"),
-		"corrects":    f.text(&p.corrects, "parts.corrects"),
+		"procedure":    f.text(&p.procedure, "parts.procedure"),
+		"agency":       f.text(&p.agency, "parts.agency"),
+		"fields":       f.text(&p.fields, "parts.fields"),
+		"officers":     f.text(&p.officers, "parts.officers"),
+		"documents":    f.text(&p.documents, "parts.documents"),
+		"evidence":     f.text(&p.evidence, "parts.evidence"),
+		"place":        f.text(&p.place, "parts.place"),
+		"reason":       f.text(&p.reason, "parts.reason"),
+		"late_reason":  f.text(&p.lateReason, "parts.late_reason"),
+		"already_done": f.text(&p.done, "parts.already_done"),
+		"event":        f.text(&p.event, "parts.event"),
+		"corrects":     f.text(&p.corrects, "parts.corrects"),
 	})
 	if at, ok := found["corrects"]; ok && p.event == "" {
 		f.failAt(at, "parts.corrects needs parts.event: which attribute names an event")
@@ -70,7 +72,7 @@ func (f *yamlFile) partsRule(p *partsRule, n ast.Node) {
 // columns are the plain attributes.
 func (p *partsRule) columns() []string {
 	var list []string
-	for _, c := range []string{p.procedure, p.agency, p.place, p.reason, p.lateReason, p.event, p.corrects} {
+	for _, c := range []string{p.procedure, p.agency, p.place, p.reason, p.lateReason, p.done, p.event, p.corrects} {
 		if c != "" {
 			list = append(list, c)
 		}
@@ -161,7 +163,7 @@ func (n *node) appendJSON(b []byte) ([]byte, error) {
 }
 
 func (n *node) appendValue(b []byte) ([]byte, error) {
-	ok := true
+	var ok bool
 	switch n.kind {
 	case "int":
 		_, err := strconv.ParseInt(n.value, 10, 64)
@@ -205,7 +207,7 @@ func (mp *mapper) mapParts(rec *record) {
 	}
 	p := &mp.item.Parts
 	p.Procedure, p.Agency, p.Place = column(rule.procedure), column(rule.agency), column(rule.place)
-	p.Reason, p.LateReason = column(rule.reason), column(rule.lateReason)
+	p.Reason, p.LateReason, p.Done = column(rule.reason), column(rule.lateReason), column(rule.done) == "true"
 	p.Documents, p.Evidence = mp.part(rec, rule.documents), mp.part(rec, rule.evidence)
 	if data := mp.part(rec, rule.officers); data != nil && json.Unmarshal(data, &p.Officers) != nil {
 		mp.refuse("%s: expected a list", rule.officers)

@@ -241,17 +241,21 @@ func clocksOf(c CaseState, cal *calendar.Calendar) [][]any {
 	}
 	rows := make([][]any, len(all))
 	for i, d := range all {
-		ends := d.Due.At
-		if ends.IsZero() {
-			ends = d.Due.On.AddDays(1).Start()
-		}
 		rows[i] = []any{
 			string(c.ID), int32(i), c.Agency, c.Procedure.Name, day(c.Procedure.Edition), law, orEmpty(ids), d.Rule, string(d.Severity), d.Act,
-			d.Start, day(d.Due.Start), d.Due.Limit.String(), day(d.Due.On), ends, day(d.Warn), d.Due.Provisional, d.Paused,
+			d.Start, day(d.Due.Start), d.Due.Limit.String(), day(d.Due.On), endOf(d), day(d.Warn), d.Due.Provisional, d.Paused,
 			d.Done, day(d.DoneOn), d.Late, d.ToNote,
 		}
 	}
 	return rows
+}
+
+// endOf is the moment after which a limit has run out.
+func endOf(d rulebook.Deadline) time.Time {
+	if !d.Due.At.IsZero() {
+		return d.Due.At
+	}
+	return d.Due.On.AddDays(1).Start()
 }
 
 // A Light is how a running limit shows on the board.

@@ -92,6 +92,7 @@ type FindingsFilter struct {
 	Since       calendar.Date // recorded on this day or later
 	From, To    calendar.Date // the act occurred, days included
 	Uncorrected bool          // only of events that have not been corrected
+	Through     *uint64       // only what was recorded up to this position, and as it was known then; nil: all
 }
 
 // A FindingItem is a finding and the event that it was made of.
@@ -138,7 +139,7 @@ type RuleCount struct {
 // taken back.
 func (db *DB) CountFindings(ctx context.Context, f FindingsFilter) ([]RuleCount, error) {
 	q := f.question()
-	q.where.add("t.lifts = '' and not " + wasLifted)
+	q.where.add("t.lifts = '' and not " + f.wasLifted())
 	rows, err := db.pool.Query(ctx, `
 		select c.procedure, c.rule, c.severity, sum(c.findings)::bigint, count(*)
 		from (
@@ -156,26 +157,35 @@ func (db *DB) CountFindings(ctx context.Context, f FindingsFilter) ([]RuleCount,
 	})
 }
 
-var wasCorrected = `exists (
-				select
-				from ` + findings.schema() + `.correction c
-				where c.case_id = t.case_id and c.event = t.about
-			)`
-
-// wasLifted is true of a finding that a later one takes back.
-var wasLifted = `(t.lifts = '' and exists (
+// wasLifted is true of a finding that a later one takes back, as far as that was known.
+func (f FindingsFilter) wasLifted() string {
+	known := ""
+	if f.Through != nil {
+		known = " and l.position <= " + strconv.FormatUint(*f.Through, 10)
+	}
+	return `(t.lifts = '' and exists (
 				select
 				from ` + findings.schema() + `.finding l
-				where l.case_id = t.case_id and l.lifts <> '' and l.lifts = t.event and l.rule = t.rule and l.about = t.about
+				where l.case_id = t.case_id and l.lifts <> '' and l.lifts = t.event and l.rule = t.rule and l.about = t.about` + known + `
 			))`
+}
 
 func (f FindingsFilter) question() question[FindingItem] {
+	known := ""
+	if f.Through != nil {
+		known = " and c.position <= " + strconv.FormatUint(*f.Through, 10)
+	}
+	wasCorrected := `exists (
+				select
+				from ` + findings.schema() + `.correction c
+				where c.case_id = t.case_id and c.event = t.about` + known + `
+			)`
 	q := question[FindingItem]{
 		schema: findings.schema(),
 		table:  "finding",
 		columns: []string{
 			"t.position", "t.number", "t.case_id", "t.event", "t.agency", "t.procedure", "t.act", "t.occurred_at", "t.recorded_at",
-			"t.imported", wasCorrected + " as corrected", wasLifted + " as lifted", "t.body",
+			"t.imported", wasCorrected + " as corrected", f.wasLifted() + " as lifted", "t.body",
 		},
 		order: []sortKey{{"position", "bigint"}, {"number", "integer"}},
 		down:  true,
@@ -205,6 +215,9 @@ func (f FindingsFilter) question() question[FindingItem] {
 	q.where.within("t.occurred_at", f.From, f.To)
 	if f.Uncorrected {
 		q.where.add("not " + wasCorrected)
+	}
+	if f.Through != nil {
+		q.where.add("t.position <= ?", int64(*f.Through))
 	}
 	return q
 }

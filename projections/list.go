@@ -178,13 +178,9 @@ func (q question[T]) orderBy() string {
 
 // startAfter narrows the question to what lies behind a cursor.
 func (q *question[T]) startAfter(text string) error {
-	data, err := base64.RawURLEncoding.DecodeString(text)
+	values, err := readCursor(text, len(q.order))
 	if err != nil {
-		return ErrCursor
-	}
-	var values []string
-	if json.Unmarshal(data, &values) != nil || len(values) != len(q.order) {
-		return ErrCursor
+		return err
 	}
 	var columns, marks []string
 	var args []any
@@ -209,6 +205,19 @@ func cursor(values []string) string {
 		panic("projections: cursor: " + err.Error())
 	}
 	return base64.RawURLEncoding.EncodeToString(data)
+}
+
+// readCursor reads what cursor wrote of so many values.
+func readCursor(text string, n int) ([]string, error) {
+	data, err := base64.RawURLEncoding.DecodeString(text)
+	if err != nil {
+		return nil, ErrCursor
+	}
+	var values []string
+	if json.Unmarshal(data, &values) != nil || len(values) != n {
+		return nil, ErrCursor
+	}
+	return values, nil
 }
 
 // where collects conditions and their arguments.

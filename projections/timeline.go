@@ -203,22 +203,38 @@ func (db *DB) EachCase(ctx context.Context, agencies []string, header func(posit
 
 func (db *DB) eachCase(ctx context.Context, agencies []string, header func(position uint64) error, limit int) iter.Seq2[[]domain.Recorded, error] {
 	return func(yield func([]domain.Recorded, error) bool) {
-		fail := func(err error) { yield(nil, fmt.Errorf("read every case: %w", err)) }
 		at, err := readPosition(ctx, db.pool, timeline.schema())
 		if err == nil && header != nil {
 			err = header(at)
 		}
 		if err != nil {
-			fail(err)
+			yield(nil, fmt.Errorf("read every case: %w", err))
 			return
 		}
+		db.casesFrom(ctx, caseRange{agencies: agencies, through: at}, limit)(yield)
+	}
+}
+
+// A caseRange is some cases as they were at a position.
+type caseRange struct {
+	agencies  []string // of these; none: of all
+	procedure string
+	cases     []domain.CaseID
+	from      domain.CaseID // those before it are left out
+	through   uint64
+}
+
+// casesFrom returns the records of cases, case by case, read in pages.
+func (db *DB) casesFrom(ctx context.Context, of caseRange, limit int) iter.Seq2[[]domain.Recorded, error] {
+	return func(yield func([]domain.Recorded, error) bool) {
+		fail := func(err error) { yield(nil, fmt.Errorf("read every case: %w", err)) }
 		var one []domain.Recorded // of the case that is being read
 		for {
-			var last domain.Recorded
+			last := domain.Recorded{Event: domain.Event{Subject: of.from}}
 			if n := len(one); n > 0 {
 				last = one[n-1]
 			}
-			page, err := db.recordsByCase(ctx, agencies, last, at, limit)
+			page, err := db.recordsByCase(ctx, of, last, limit)
 			if err != nil {
 				fail(err)
 				return
@@ -243,11 +259,13 @@ func (db *DB) eachCase(ctx context.Context, agencies []string, header func(posit
 }
 
 // recordsByCase reads the records that follow one in the order of cases.
-func (db *DB) recordsByCase(ctx context.Context, agencies []string, after domain.Recorded, through uint64, limit int) ([]domain.Recorded, error) {
+func (db *DB) recordsByCase(ctx context.Context, of caseRange, after domain.Recorded, limit int) ([]domain.Recorded, error) {
 	var q where
 	q.add("(r.case_id, r.position) > (?, ?)", string(after.Subject), int64(after.Position))
-	q.add("r.position <= ?", int64(through))
-	q.oneOf("r.agency", agencies)
+	q.add("r.position <= ?", int64(of.through))
+	q.oneOf("r.agency", of.agencies)
+	q.is("r.procedure", of.procedure)
+	q.oneOf("r.case_id", column(of.cases, func(id domain.CaseID) string { return string(id) }))
 	rows, err := db.pool.Query(ctx, `
 		select r.position, r.stored_at, r.data
 		from `+timeline.schema()+`.record r`+q.sql()+`
@@ -281,6 +299,9 @@ type TimelineFilter struct {
 	Corrected bool          // only those that correct or were corrected
 	Findings  bool          // only those with findings
 	NewestUp  bool          // newest first
+
+	Through *uint64  // only what was recorded up to this position, and as it was known then; nil: all
+	Events  []string // only these; nil: all
 }
 
 // A TimelineItem is one event and what is known of it since.
@@ -305,6 +326,10 @@ func (db *DB) EachTimeline(ctx context.Context, f TimelineFilter, header func(po
 }
 
 func (f TimelineFilter) question() question[TimelineItem] {
+	known := ""
+	if f.Through != nil {
+		known = " and c.position <= " + strconv.FormatUint(*f.Through, 10)
+	}
 	q := question[TimelineItem]{
 		schema: timeline.schema(),
 		table:  "record",
@@ -313,7 +338,7 @@ func (f TimelineFilter) question() question[TimelineItem] {
 			`(
 				select c.by
 				from timeline_v1.correction c
-				where c.case_id = t.case_id and c.event = t.event
+				where c.case_id = t.case_id and c.event = t.event` + known + `
 				order by c.position desc
 				limit 1
 			) as corrected_by`,
@@ -354,9 +379,15 @@ func (f TimelineFilter) question() question[TimelineItem] {
 			or exists (
 				select
 				from timeline_v1.correction c
-				where c.case_id = t.case_id and c.event = t.event
+				where c.case_id = t.case_id and c.event = t.event` + known + `
 			)
 		)`)
+	}
+	if f.Through != nil {
+		q.where.add("t.position <= ?", int64(*f.Through))
+	}
+	if f.Events != nil {
+		q.where.add("t.event = any(?)", f.Events)
 	}
 	return q
 }

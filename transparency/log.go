@@ -889,6 +889,9 @@ func (l *Log) Sealing() bool {
 	return len(l.cfg.Signers) > 0 && l.cfg.Store.Status().Writing && l.Status().Incident == ""
 }
 
+// Keys are the log's keys, present and past.
+func (l *Log) Keys() note.Verifiers { return l.cfg.Keys }
+
 // Report makes an incident of what others have found out about the log.
 func (l *Log) Report(kind, why string) { l.fail(&incident{kind, why}) }
 

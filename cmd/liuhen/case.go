@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/url"
 	"strings"
 	"time"
 
@@ -33,7 +34,7 @@ With --next: what may be done next, by whom, and why not.`,
 			if next {
 				return p.showNext(c.Context(), k, args[0])
 			}
-			return p.showCase(c.Context(), k, args[0])
+			return p.showCase(c.Context(), k, args[0], nil)
 		},
 	}
 	c.Flags().BoolVar(&next, "next", false, "what may be done next, by whom, and why not")
@@ -65,6 +66,7 @@ type caseFile struct {
 	Deadlines []struct {
 		rulebook.Deadline
 		Light string `json:"light"`
+		State string `json:"state"`
 	} `json:"deadlines"`
 	Findings []struct {
 		Act         string    `json:"act"`
@@ -72,6 +74,17 @@ type caseFile struct {
 		CorrectedBy string    `json:"corrected_by"`
 		rulebook.Finding
 	} `json:"findings"`
+	At *struct {
+		Says rulebook.Text `json:"says"`
+	} `json:"at"`
+	JudgedNow *struct {
+		Edition calendar.Date `json:"edition"`
+		Differs []struct {
+			ActName rulebook.Text      `json:"act_name"`
+			Then    []rulebook.Finding `json:"then"`
+			Now     []rulebook.Finding `json:"now"`
+		} `json:"differs"`
+	} `json:"judged_now"`
 }
 
 type caseDocument struct {
@@ -80,9 +93,10 @@ type caseDocument struct {
 	rulebook.Reference
 }
 
-func (p *program) showCase(ctx context.Context, k *client, id string) error {
+// showCase prints a case: as it stands, or by the question as it was.
+func (p *program) showCase(ctx context.Context, k *client, id string, q url.Values) error {
 	var raw json.RawMessage
-	if err := k.get(ctx, at("v1", "cases", id), nil, &raw); err != nil {
+	if err := k.get(ctx, at("v1", "cases", id), q, &raw); err != nil {
 		return err
 	}
 	if p.json {
@@ -96,6 +110,9 @@ func (p *program) showCase(ctx context.Context, k *client, id string) error {
 	stage := c.StageName.In(p.config.Lang)
 	if c.Closed {
 		stage += p.pick("（已结案）", " (closed)")
+	}
+	if c.At != nil {
+		fmt.Fprintln(p.out, c.At.Says.In(p.config.Lang))
 	}
 	p.printPairs([][2]string{
 		{p.pick("案号", "case"), c.Case},
@@ -116,6 +133,7 @@ func (p *program) showCase(ctx context.Context, k *client, id string) error {
 		{"证据", "Evidence", p.documentTable(law, c.Evidence)},
 		{"时限", "Deadlines", p.caseDeadlines(law, c)},
 		{"偏差", "Findings", p.caseFindings(law, c)},
+		{"按今日规则和登记册，结果不同的行为", "Judged otherwise by today's law and registers", p.judgedOtherwise(c)},
 	} {
 		if len(part.t.rows) == 0 {
 			continue
@@ -181,6 +199,8 @@ func (p *program) caseDeadlines(law *rulebook.Procedure, c caseFile) table {
 	for _, d := range c.Deadlines {
 		light := p.light(d.Light)
 		switch {
+		case c.At != nil && d.Done == "":
+			light = p.clockState(d.State)
 		case d.Done != "" && d.Late:
 			light = p.pick("逾期办结", "done late")
 		case d.Done != "":

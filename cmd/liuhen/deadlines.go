@@ -13,6 +13,7 @@ import (
 func deadlinesCommand(p *program) *cobra.Command {
 	l := &list{
 		filters: []filter{
+			{"at", "as it was at a moment: position:123 or recorded:2026-01-01"},
 			{"agency", "only this agency"},
 			{"procedure", "only this procedure"},
 			{"officer", "id of an officer who took part in the case"},

@@ -14,6 +14,7 @@ func findingsCommand(p *program) *cobra.Command {
 	var counts bool
 	l := &list{
 		filters: []filter{
+			{"at", "as it was at a moment: position:123 or recorded:2026-01-01"},
 			{"agency", "only this agency"},
 			{"procedure", "only this procedure"},
 			{"rule", "only this rule"},

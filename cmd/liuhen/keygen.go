@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -25,63 +27,119 @@ The public keys (verifier keys) are for everybody: whoever is to check the log
 must get them another way than from the log.
 
 --rotate makes new keys, for which the old ones vouch by a signed statement; the
-old private keys are then gone. Stop the system first, and give the size of its
-newest checkpoint: the old keys are good up to there, the new ones from there on.`,
+old private keys are then gone. Stop the system first. The old keys are good up to
+the newest checkpoint that they signed, the new ones from there on; that checkpoint
+is read from the file that the system keeps beside the keys, or from --newest.`,
 		Example: `  liuhen keygen --origin example.org/liuhen/210100/2026
   liuhen keygen --origin example.org/liuhen/210100/2026 --sm2 --ml-dsa
-  liuhen keygen --origin example.org/liuhen/210100/2026 --show
-  liuhen keygen --origin example.org/liuhen/210100/2026 --rotate --size 20852163`,
+  liuhen keygen --show
+  liuhen keygen --origin example.org/liuhen/210100/2026 --rotate`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error { return p.keygen(g) },
 	}
 	flags := c.Flags()
-	flags.StringVar(&g.origin, "origin", "", "the log's name, which nobody else has: <domain>/liuhen/<agency group>/<year>")
-	flags.StringVar(&g.dir, "keys", "", "the folder for key files (default: liuhen/keys below $XDG_CONFIG_HOME or ~/.config; for root /etc/liuhen/keys)")
 	flags.BoolVar(&g.mldsa, "ml-dsa", false, "also a key for ML-DSA-44, which quantum computers do not break")
 	flags.BoolVar(&g.sm2, "sm2", false, "also a key for SM2 with SM3 (国密)")
 	flags.BoolVar(&g.show, "show", false, "make nothing; print the public keys and the replacements of keys")
-	flags.BoolVar(&g.rotate, "rotate", false, "replace the keys by new ones; needs --size")
-	flags.Int64Var(&g.size, "size", -1, "with --rotate: the size of the newest checkpoint under the old keys")
+	flags.BoolVar(&g.rotate, "rotate", false, "replace the keys by new ones")
+	flags.StringVar(&g.newest, "newest", "", "with --rotate: the file with the newest checkpoint of the log (default: the one beside the keys); none: the keys have signed nothing")
 	c.MarkFlagsMutuallyExclusive("show", "rotate")
-	c.MarkFlagsRequiredTogether("rotate", "size")
-	required(c, "origin")
+	p.flags(flags, "keys", "origin")
 	return c
 }
 
 // A keygen is what "liuhen keygen" was told.
 type keygen struct {
-	origin, dir  string
 	mldsa, sm2   bool
 	show, rotate bool
-	size         int64
+	newest       string
+}
+
+// replace makes new keys in the place of the old ones.
+func (g keygen) replace(path string) (*keys.Ring, error) {
+	newest, err := g.newestCheckpoint(path)
+	if err != nil {
+		return nil, err
+	}
+	return keys.Rotate(path, newest, g.kinds(nil)...)
+}
+
+// newestCheckpoint finds the last one that the old keys signed; nil if that is
+// said to be none, which the file beside the keys must not contradict.
+func (g keygen) newestCheckpoint(path string) (newest []byte, err error) {
+	ring, err := keys.Load(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, ring.Close()) }()
+	file := g.newest
+	if file == "" || file == "none" {
+		file = path + ".checkpoint"
+	}
+	newest, err = os.ReadFile(file)
+	switch {
+	case g.newest == "none" && errors.Is(err, fs.ErrNotExist):
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("the newest checkpoint under the old keys: %v; say where it is with --newest, or --newest none if they have signed nothing", err) //nolint:errorlint // its not being there must not be taken for that of the keys
+	case g.newest == "none":
+		if ring.Signed(newest) {
+			return nil, fmt.Errorf("the keys have signed something: the checkpoint in %s", file)
+		}
+		return nil, nil
+	}
+	return newest, nil
 }
 
 func (p *program) keygen(g keygen) (err error) {
-	if g.dir == "" {
-		if g.dir, err = keys.DefaultDir(); err != nil {
+	dir, origin := p.config.Keys, p.config.Origin
+	if dir == "" {
+		if dir, err = keys.DefaultDir(); err != nil {
 			return err
 		}
 	}
-	path := keys.Path(g.dir, g.origin)
+	path, err := keyFile(dir, origin, g.show || g.rotate)
+	if err != nil {
+		return err
+	}
 	var ring *keys.Ring
 	switch {
 	case g.show:
 		ring, err = keys.Load(path)
 	case g.rotate:
-		ring, err = keys.Rotate(path, g.size, g.kinds(nil)...)
+		ring, err = g.replace(path)
 	default:
-		ring, err = keys.Create(path, g.origin, g.kinds([]keys.Kind{keys.Ed25519})...)
+		ring, err = keys.Create(path, origin, g.kinds([]keys.Kind{keys.Ed25519})...)
 	}
 	switch {
 	case errors.Is(err, fs.ErrExist):
-		return fmt.Errorf("there are keys for %s already (--show shows the public ones, --rotate replaces them): %w", g.origin, err)
+		return fmt.Errorf("there are keys for %s already (--show shows the public ones, --rotate replaces them): %w", origin, err)
 	case errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("there are no keys for %s yet; make them without --show and --rotate, or give their folder with --keys: %w", g.origin, err)
+		return fmt.Errorf("there are no keys for %s yet; make them without --show and --rotate, or give their folder with --keys: %w", origin, err)
 	case err != nil:
 		return err
 	}
 	defer func() { err = errors.Join(err, ring.Close()) }()
 	return p.printKeys(ring)
+}
+
+// keyFile is where the keys of a log are. Where its name is not said, and there
+// are keys of one log only, it is those.
+func keyFile(dir, origin string, there bool) (string, error) {
+	if origin != "" {
+		return keys.Path(dir, origin), nil
+	}
+	if !there {
+		return "", usagef("--origin is missing: the name of the log, which no other log has, such as example.org/liuhen/210100/2026")
+	}
+	files, err := filepath.Glob(filepath.Join(dir, "*.key"))
+	if err != nil {
+		return "", err
+	}
+	if len(files) != 1 {
+		return "", usagef("there are keys of %d logs in %s: say which with --origin", len(files), dir)
+	}
+	return files[0], nil
 }
 
 // kinds are the kinds of keys that were asked for; preset if none was named. With

@@ -15,6 +15,7 @@ import (
 func ledgerCommand(p *program) *cobra.Command {
 	l := &list{
 		filters: []filter{
+			{"at", "as it was at a moment: position:123 or recorded:2026-01-01"},
 			{"agency", "only this agency"},
 			{"procedure", "only this procedure"},
 			{"officer", "id of an officer who took part"},
@@ -41,7 +42,7 @@ func ledgerCommand(p *program) *cobra.Command {
 				return err
 			}
 			q := l.query(c)
-			if !l.csv {
+			if !l.csv && !q.Has("at") {
 				q.Set("total", "true")
 			}
 			return l.print(c.Context(), p, k, "/v1/ledger", q)

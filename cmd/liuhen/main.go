@@ -21,6 +21,7 @@ var commands = []func(*program) *cobra.Command{
 	actCommand,
 	caseCommand,
 	timelineCommand,
+	replayCommand,
 	ledgerCommand,
 	deadlinesCommand,
 	findingsCommand,

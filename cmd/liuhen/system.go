@@ -190,8 +190,8 @@ func (s *system) start(ctx context.Context, withSample bool) error {
 	}
 	return s.startHTTP(ctx, api.Config{
 		Desk: s.desk, Record: s.store, Reads: s.db, Book: s.book, Law: s.law, InForce: registers.Law, Calendar: registers.Calendar, Policies: policies, Tokens: s.tokens,
-		Registered: registers.Wait,
-		Trail:      api.NewTrail(s.keepLooks), Reactions: s.reactions, Log: s.log, LogKeys: s.keys,
+		Registered: registers.Wait, Registers: registers.Now, Roster: roster,
+		Trail: api.NewTrail(s.keepLooks), Reactions: s.reactions, Log: s.log, LogKeys: s.keys,
 		Rebuild: s.rebuild, Draft: s.draft, Health: s.health, Logger: s.logger, Version: version,
 	})
 }

@@ -20,6 +20,7 @@ func timelineCommand(p *program) *cobra.Command {
 	var raw string
 	l := &list{
 		filters: []filter{
+			{"at", "as it was at a moment: position:123, recorded:2026-01-01, or of a case occurred:2026-01-01"},
 			{"act", "only these acts, separated by commas"},
 			{"person", "only what this person recorded or took part in"},
 			{"from", "carried out on this day or later, 2026-01-01"},

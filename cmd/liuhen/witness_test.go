@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -78,6 +79,44 @@ func liuhen(t *testing.T, args ...string) (code int, out, said string) {
 	var o, e bytes.Buffer
 	code = run(t.Context(), append([]string{"--data", t.TempDir(), "--lang", "en"}, args...), strings.NewReader(""), &o, &e)
 	return code, o.String(), e.String()
+}
+
+// Keys are replaced at the checkpoint that the system keeps beside them, and what
+// they have signed is not forgotten.
+func TestKeysAreReplaced(t *testing.T) {
+	const origin = "example.org/liuhen/a/2026"
+	dir := t.TempDir()
+	path := keys.Path(dir, origin)
+	args := func(more ...string) []string {
+		return append([]string{"keygen", "--origin", origin, "--keys", dir}, more...)
+	}
+	if code, _, said := liuhen(t, args()...); code != 0 {
+		t.Fatal(said)
+	}
+	ring, err := keys.Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := &paper{t: t, dir: filepath.Join(dir, "log"), ring: ring}
+	log.grow(7, 100)
+	if code, _, said := liuhen(t, args("--rotate", "--newest", filepath.Join(log.dir, "checkpoint"))...); code != 1 || !strings.Contains(said, "in use") {
+		t.Errorf("while they are in use: exit code %d: %s", code, said)
+	}
+	if err := errors.Join(ring.Close(), os.Rename(filepath.Join(log.dir, "checkpoint"), path+".checkpoint")); err != nil {
+		t.Fatal(err)
+	}
+	if code, _, said := liuhen(t, args("--rotate", "--newest", "none")...); code != 1 || !strings.Contains(said, "the keys have signed something") {
+		t.Errorf("as if they had signed nothing: exit code %d: %s", code, said)
+	}
+	if code, out, said := liuhen(t, args("--rotate")...); code != 0 || !strings.Contains(out, origin+"/keys\n7\n") {
+		t.Errorf("replaced: exit code %d: %s%s; want a statement at size 7", code, out, said)
+	}
+	if code, _, said := liuhen(t, args("--rotate")...); code != 1 || !strings.Contains(said, "--newest none") {
+		t.Errorf("replaced again before they signed: exit code %d: %s", code, said)
+	}
+	if code, _, said := liuhen(t, args("--rotate", "--newest", "none")...); code != 0 {
+		t.Errorf("replaced again, as having signed nothing: exit code %d: %s", code, said)
+	}
 }
 
 // A witness without a network, and one with it, from the making of the keys to the

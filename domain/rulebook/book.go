@@ -332,6 +332,11 @@ type Rule struct {
 	count   *counting
 }
 
+// Own reports whether the rule stands in a file that is read beside the law and may be
+// altered without an edition; a file that an agency has put in force is not one, for
+// records name its text.
+func (r *Rule) Own() bool { return r.agency && r.own == "" }
+
 // inForce reports whether the rule applies to an act carried out on a day.
 func (r *Rule) inForce(on calendar.Date) bool {
 	return (r.From.IsZero() || !on.Before(r.From)) && (r.Until.IsZero() || !on.After(r.Until))

@@ -539,6 +539,28 @@ func (p *Procedure) Deadlines(h *History, cal *calendar.Calendar) []Deadline {
 	return j.deadlines()
 }
 
+// MovesLimits reports whether an act can begin, end or move a limit. After any other
+// the Deadlines of a case are what they were before it, unless it is a correction.
+func (p *Procedure) MovesLimits(act string) bool {
+	i := p.actIndex(act)
+	for _, c := range p.clocks {
+		if c.starts.has(i) || c.ends.has(i) || c.lapses.has(i) || c.when.readsOf("case") {
+			return true
+		}
+		for k := range c.pauses {
+			if c.pauses[k].from.has(i) || c.pauses[k].to.has(i) {
+				return true
+			}
+		}
+		for k := range c.extend {
+			if c.extend[k].act.has(i) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 func (j *judging) deadlines() []Deadline {
 	var out []Deadline
 	j.eachRun(func(c *clock, run *run) {

@@ -107,6 +107,7 @@ func New(c Config) *Attester {
 	}
 	a := &Attester{cfg: c}
 	for _, w := range c.Witnesses {
+		w.Log = c.Log.Keys() // what only the witness signed is no proof against the log
 		a.status.Witnesses = append(a.status.Witnesses, WitnessStatus{Name: w.Name()})
 	}
 	return a

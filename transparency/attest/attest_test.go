@@ -2,6 +2,7 @@ package attest
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http/httptest"
@@ -19,6 +20,8 @@ import (
 	"liuhen/transparency"
 	"liuhen/transparency/keys"
 	"liuhen/transparency/policy"
+	"liuhen/transparency/timestamp"
+	"liuhen/transparency/timestamp/tsatest"
 	"liuhen/transparency/witness"
 )
 
@@ -264,5 +267,68 @@ func TestCarried(t *testing.T) {
 	}
 	if _, err := a.Carry(t.Context(), []byte("nonsense"), ring.VerifierKeys()...); err == nil {
 		t.Error("nonsense was taken")
+	}
+}
+
+// TestStamped has an authority stamp a checkpoint, once a day.
+func TestStamped(t *testing.T) {
+	tsa := tsatest.New(t, tsatest.StampsTimes, tsatest.EC...)
+	roots, err := timestamp.ParseRoots(tsa.Read("ca.pem"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := newBureau(t, logKeys(t))
+	size := b.record("stamped", 3)
+	now := time.Now()
+	a := New(Config{
+		Log: b.log, Logger: eventstoretest.Logger(t), Now: func() time.Time { return now },
+		Authority: &timestamp.Client{URL: tsa.Serve(func(_, reply []byte) []byte { return reply }), Roots: roots},
+	})
+	stamps := func() []Stamped {
+		t.Helper()
+		if err := a.Once(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		all, err := b.log.History().Of(t.Context(), transparency.KindTimestamp)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out []Stamped
+		for _, e := range all {
+			var s Stamped
+			if err := json.Unmarshal(e.Data, &s); err != nil {
+				t.Fatal(err)
+			}
+			out = append(out, s)
+		}
+		return out
+	}
+	all := stamps()
+	if len(all) != 1 || all[0].Size < size {
+		t.Fatalf("stamps: %+v, want one of %d records", all, size)
+	}
+	if _, err := timestamp.Verify(all[0].Token, []byte(all[0].Checkpoint), roots); err != nil {
+		t.Error(err)
+	}
+	if _, err := transparency.OpenCheckpoint([]byte(all[0].Checkpoint), b.log.Status().Origin, b.chain); err != nil {
+		t.Error(err)
+	}
+	b.record("later", 2)
+	if all = stamps(); len(all) != 1 {
+		t.Errorf("on the same day there are %d stamps", len(all))
+	}
+	now = now.Add(25 * time.Hour)
+	if all = stamps(); len(all) != 2 || all[1].Size <= size {
+		t.Errorf("a day later the stamps are %+v", all)
+	}
+	if all = stamps(); len(all) != 2 {
+		t.Errorf("the same checkpoint was stamped again: %d stamps", len(all))
+	}
+	// An authority that is down is told of, and holds up nothing.
+	b.record("down", 1)
+	now = now.Add(25 * time.Hour)
+	a.cfg.Authority = &timestamp.Client{URL: "http://127.0.0.1:1", Roots: roots}
+	if all = stamps(); len(all) != 2 || a.Status().StampWhy == "" {
+		t.Errorf("with an authority that is down: %d stamps, status %+v", len(all), a.Status())
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -42,13 +43,14 @@ func create(t testing.TB, kinds ...Kind) *Ring {
 	return r
 }
 
-// rotated replaces the keys of a ring, which is closed by that.
+// rotated replaces the keys of a ring, which is closed by that, at a size.
 func rotated(t testing.TB, r *Ring, size int64, kinds ...Kind) *Ring {
 	t.Helper()
+	newest := signed(t, r, size)
 	if err := r.Close(); err != nil {
 		t.Fatal(err)
 	}
-	next, err := Rotate(r.File(), size, kinds...)
+	next, err := Rotate(r.File(), newest, kinds...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -343,24 +345,71 @@ func TestForgedRotations(t *testing.T) {
 	}
 }
 
-// Keys are not replaced while somebody signs with them.
+// Keys are not replaced while somebody signs with them, also where only their
+// signers are left of the ring.
 func TestRotateWhileInUse(t *testing.T) {
-	r := create(t, Ed25519)
-	if _, err := Rotate(r.File(), 10); !errors.Is(err, ErrInUse) {
-		t.Fatalf("rotate while the ring is open: %v, want ErrInUse", err)
+	path, newest, signers := onlySigners(t)
+	for range 3 {
+		runtime.GC()
 	}
-	next := rotated(t, r, 10)
-	if err := next.Close(); err != nil {
+	if _, err := Rotate(path, newest); !errors.Is(err, ErrInUse) {
+		t.Fatalf("rotate while a signer is left: %v, want ErrInUse", err)
+	}
+	runtime.KeepAlive(signers)
+}
+
+// onlySigners makes keys and lets go of their ring.
+func onlySigners(t *testing.T) (path string, newest []byte, signers []note.Signer) {
+	t.Helper()
+	r, err := Create(filepath.Join(t.TempDir(), "a.key"), origin, Ed25519)
+	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Rotate(r.File(), 9); err == nil || !strings.Contains(err.Error(), "size 10 already") {
-		t.Errorf("rotate at a smaller size: %v", err)
+	newest = signed(t, r, 10)
+	if _, err := Rotate(r.File(), newest); !errors.Is(err, ErrInUse) {
+		t.Fatalf("rotate while the ring is open: %v, want ErrInUse", err)
 	}
-	if _, err := Rotate(r.File(), -1); err == nil {
-		t.Error("rotate at size -1")
+	return r.File(), newest, r.Signers()
+}
+
+// Keys are replaced at the newest checkpoint that they signed, and no other.
+func TestRotateWhere(t *testing.T) {
+	first := create(t, Ed25519, SM2)
+	before := signed(t, first, 9)
+	half, err := note.Sign(&note.Note{Text: checkpoint.Checkpoint{Origin: origin, Size: 11}.Text()}, first.Signers()[0])
+	if err != nil {
+		t.Fatal(err)
 	}
-	if again, err := Load(r.File()); err != nil || !slices.Equal(again.VerifierKeys(), next.VerifierKeys()) {
-		t.Errorf("after rotations that were refused: %v", err)
+	second := rotated(t, first, 10)
+	if second.Signed(before) || !second.Signed(signed(t, second, 10)) {
+		t.Error("the ring takes old signatures for its own, or its own for others'")
+	}
+	stranger := create(t, Ed25519, SM2)
+	early := signed(t, second, 9)
+	if err := second.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for name, newest := range map[string][]byte{
+		"of the keys before":        before,
+		"of a stranger":             signed(t, stranger, 11),
+		"smaller than the last one": early,
+		"by one key of two":         half,
+		"no checkpoint":             []byte("12"),
+		"empty":                     {},
+	} {
+		if r, err := Rotate(second.File(), newest); err == nil {
+			t.Errorf("at a checkpoint that is %s: replaced, %d times by now", name, len(r.Rotations()))
+			_ = r.Close()
+		}
+	}
+	// Keys that have signed nothing are good for nothing.
+	third, err := Rotate(second.File(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = third.Close() })
+	if r, err := ParseRotation(third.Rotations()[1]); err != nil || r.Size != 10 {
+		t.Errorf("after keys that signed nothing: at size %d, %v; want 10", r.Size, err)
 	}
 }
 

@@ -12,6 +12,8 @@ import (
 	"syscall"
 
 	"golang.org/x/mod/sumdb/note"
+
+	"liuhen/internal/checkpoint"
 )
 
 // What loading and replacing keys can answer.
@@ -156,38 +158,36 @@ func generateAll(name string, kinds []Kind) ([]secret, error) {
 }
 
 // Rotate replaces the keys in a file by new ones of the given kinds (none: of the
-// kinds that it has). size is that of the newest checkpoint that was signed with
-// the old keys. The old secrets are not kept. Nobody may be signing meanwhile
-// (ErrInUse).
-func Rotate(path string, size int64, kinds ...Kind) (*Ring, error) {
+// kinds that it has). newest is the newest checkpoint that was signed with the old
+// keys; nil if nothing was. The old secrets are not kept. Nobody may be signing
+// meanwhile (ErrInUse).
+//
+// An older checkpoint than the newest must not be given: what was signed after it
+// would be turned back by everybody, and nobody could sign it anew.
+func Rotate(path string, newest []byte, kinds ...Kind) (*Ring, error) {
 	alone, err := openLocked(path, syscall.LOCK_EX)
 	if err != nil {
 		return nil, err
 	}
-	err = rotate(alone, size, kinds)
+	err = rotate(alone, newest, kinds)
 	if err := errors.Join(err, alone.Close()); err != nil {
 		return nil, err
 	}
 	return Load(path)
 }
 
-func rotate(f *os.File, size int64, kinds []Kind) error {
+func rotate(f *os.File, newest []byte, kinds []Kind) error {
 	c, err := read(f)
 	if err != nil {
 		return err
 	}
+	size, err := c.sizeOf(newest)
+	if err != nil {
+		return fmt.Errorf("replace the keys of %s: %w", c.name, err)
+	}
 	if len(kinds) == 0 {
 		for _, s := range c.secrets {
 			kinds = append(kinds, s.kind)
-		}
-	}
-	if n := len(c.rotations); n > 0 {
-		last, err := ParseRotation(c.rotations[n-1])
-		if err != nil {
-			return err
-		}
-		if size < last.Size {
-			return fmt.Errorf("replace the keys at size %d: they were replaced at size %d already; say the size of the newest checkpoint", size, last.Size)
 		}
 	}
 	next, err := generateAll(c.name, kinds)
@@ -206,6 +206,44 @@ func rotate(f *os.File, size int64, kinds []Kind) error {
 	return writeFile(f.Name(), c, false)
 }
 
+// sizeOf is the size of a checkpoint that was signed with today's keys, or of
+// none, where they have signed none.
+func (c *content) sizeOf(newest []byte) (int64, error) {
+	if newest == nil {
+		if n := len(c.rotations); n > 0 {
+			last, err := ParseRotation(c.rotations[n-1])
+			return last.Size, err
+		}
+		return 0, nil
+	}
+	chain, err := follow(c.first, c.rotations)
+	if err != nil {
+		return 0, err
+	}
+	at, n, err := chain.Open(newest)
+	if err != nil {
+		return 0, err
+	}
+	if !c.signed(n.Sigs) {
+		return 0, fmt.Errorf("the checkpoint at size %d is not signed with today's keys: it is not the newest one, or they have signed nothing yet (--newest none)", at.Size)
+	}
+	return at.Size, nil
+}
+
+// signed reports whether today's keys are all among those of signatures.
+func (c *content) signed(sigs []note.Signature) bool {
+	for _, s := range c.secrets {
+		if !slices.ContainsFunc(sigs, func(sig note.Signature) bool { return sig.Name == c.name && sig.Hash == s.signer.KeyHash() }) {
+			return false
+		}
+	}
+	return true
+}
+
+// Signed reports whether a note bears today's keys' signatures, without verifying
+// them.
+func (r *Ring) Signed(msg []byte) bool { return r.signed(checkpoint.Signatures(msg)) }
+
 // Close lets others replace the keys.
 func (r *Ring) Close() error {
 	if r.held == nil {
@@ -223,13 +261,21 @@ func (r *Ring) Name() string { return r.name }
 func (r *Ring) File() string { return r.path }
 
 // Signers are the keys that sign today, in the order of their lines. A log's
-// checkpoint is signed by all of them.
+// checkpoint is signed by all of them. Until the Ring is closed, or nobody has it
+// or a signer any more, the keys are not replaced.
 func (r *Ring) Signers() []note.Signer {
 	out := make([]note.Signer, 0, len(r.secrets))
 	for _, s := range r.secrets {
-		out = append(out, s.signer)
+		out = append(out, heldSigner{s.signer, r})
 	}
 	return out
+}
+
+// A heldSigner keeps the lock of its ring: the file would be closed behind it if
+// the ring were collected.
+type heldSigner struct {
+	note.Signer
+	ring *Ring
 }
 
 // VerifierKeys are the public keys of Signers, as text.

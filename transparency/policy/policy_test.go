@@ -173,7 +173,7 @@ func TestRotated(t *testing.T) {
 	if err := o.log.Close(); err != nil {
 		t.Fatal(err)
 	}
-	next, err := keys.Rotate(o.log.File(), 7)
+	next, err := keys.Rotate(o.log.File(), before)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,9 +17,9 @@ import (
 var bigOne = big.NewInt(1)
 
 // certificate is the authority's own.
-func certificate(t testing.TB, a *authority) *smx509.Certificate {
+func certificate(t testing.TB, a authority) *smx509.Certificate {
 	t.Helper()
-	block, _ := pem.Decode(a.read("tsa.pem"))
+	block, _ := pem.Decode(a.Read("tsa.pem"))
 	if block == nil {
 		t.Fatal("tsa.pem holds no certificate")
 	}

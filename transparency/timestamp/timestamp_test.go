@@ -2,146 +2,34 @@ package timestamp
 
 import (
 	"bytes"
-	"context"
 	"errors"
-	"fmt"
-	"io"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"golang.org/x/crypto/cryptobyte"
 	"golang.org/x/crypto/cryptobyte/asn1"
+
+	"liuhen/transparency/timestamp/tsatest"
 )
 
 var note = []byte("example.org/liuhen/210100/2026\n7\nCsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=\n\n— example.org/liuhen/210100/2026 AAAA\n")
 
-// An authority is a time-stamping authority by openssl, with a certificate
-// authority of its own, in a folder.
-type authority struct {
-	t   testing.TB
-	dir string
-}
+type authority struct{ *tsatest.Authority }
 
-// newAuthority makes an authority whose keys are of an algorithm (arguments of
-// openssl genpkey) and whose certificate has these extensions.
-func newAuthority(t testing.TB, usage string, algorithm ...string) *authority {
+func newAuthority(t testing.TB, usage string, algorithm ...string) authority {
 	t.Helper()
-	a := &authority{t: t, dir: t.TempDir()}
-	a.write("tsa.cnf", `
-[tsa]
-default_tsa = one
-[one]
-serial = serial
-signer_cert = tsa.pem
-signer_key = tsa.key
-signer_digest = sha256
-default_policy = 1.2.3.4.1
-other_policies = 1.2.3.4.5
-digests = sha256, sha512, sm3
-accuracy = secs:1, millisecs:500, microsecs:100
-clock_precision_digits = 3
-ordering = no
-tsa_name = yes
-ess_cert_id_chain = no
-ess_cert_id_alg = sha256
-[extensions]
-basicConstraints = critical,CA:false
-keyUsage = critical,digitalSignature
-`+usage)
-	a.write("serial", "01\n")
-	key := append([]string{"genpkey"}, algorithm...)
-	a.openssl(nil, append(key, "-out", "ca.key")...)
-	a.openssl(nil, append(key, "-out", "tsa.key")...)
-	a.openssl(nil, "req", "-x509", "-key", "ca.key", "-out", "ca.pem", "-days", "30", "-subj", "/CN=Test root", "-addext", "basicConstraints=critical,CA:true", "-addext", "keyUsage=critical,keyCertSign")
-	a.openssl(nil, "req", "-new", "-key", "tsa.key", "-out", "tsa.csr", "-subj", "/O=Test/CN=Test TSA")
-	a.openssl(nil, "x509", "-req", "-in", "tsa.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-out", "tsa.pem", "-days", "20", "-extfile", "tsa.cnf", "-extensions", "extensions")
-	return a
+	return authority{tsatest.New(t, usage, algorithm...)}
 }
 
-// stampsTimes is what a certificate for stamping times has.
-const stampsTimes = "extendedKeyUsage = critical,timeStamping\n"
-
-var (
-	rsa = []string{"-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"}
-	ec  = []string{"-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"}
-)
-
-func (a *authority) write(name, text string) {
-	a.t.Helper()
-	if err := os.WriteFile(filepath.Join(a.dir, name), []byte(text), 0o600); err != nil {
-		a.t.Fatal(err)
-	}
-}
-
-func (a *authority) read(name string) []byte {
-	a.t.Helper()
-	text, err := os.ReadFile(filepath.Join(a.dir, name))
+func (a authority) roots() *Roots {
+	r, err := ParseRoots(a.Read("ca.pem"))
 	if err != nil {
-		a.t.Fatal(err)
-	}
-	return text
-}
-
-func (a *authority) openssl(in []byte, args ...string) []byte {
-	a.t.Helper()
-	out, err := a.try(in, args...)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	return out
-}
-
-func (a *authority) try(in []byte, args ...string) ([]byte, error) {
-	a.t.Helper()
-	path, err := exec.LookPath("openssl")
-	if err != nil {
-		a.t.Fatal("the test needs openssl: apt-get install openssl")
-	}
-	cmd := exec.CommandContext(context.WithoutCancel(a.t.Context()), path, args...)
-	cmd.Dir, cmd.Stdin = a.dir, bytes.NewReader(in)
-	var out, said bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &said
-	if err := cmd.Run(); err != nil {
-		return nil, fmt.Errorf("openssl %s: %w\n%s", strings.Join(args, " "), err, said.String())
-	}
-	return out.Bytes(), nil
-}
-
-func (a *authority) roots() *Roots {
-	a.t.Helper()
-	r, err := ParseRoots(a.read("ca.pem"))
-	if err != nil {
-		a.t.Fatal(err)
+		panic(err)
 	}
 	return r
-}
-
-// reply answers a request as RFC 3161 has it.
-func (a *authority) reply(query []byte, more ...string) []byte {
-	a.t.Helper()
-	a.write("query", string(query))
-	return a.openssl(nil, append([]string{"ts", "-reply", "-config", "tsa.cnf", "-queryfile", "query"}, more...)...)
-}
-
-// serve answers over HTTP; edit changes what goes out.
-func (a *authority) serve(edit func(query, reply []byte) []byte, more ...string) string {
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		query, err := io.ReadAll(r.Body)
-		if err != nil || r.Header.Get("Content-Type") != queryType {
-			http.Error(w, "bad request", http.StatusBadRequest)
-			return
-		}
-		w.Header().Set("Content-Type", replyType)
-		_, _ = w.Write(edit(query, a.reply(query, more...)))
-	}))
-	a.t.Cleanup(server.Close)
-	return server.URL
 }
 
 func asItIs(_, reply []byte) []byte { return reply }
@@ -149,13 +37,13 @@ func asItIs(_, reply []byte) []byte { return reply }
 // Real authorities, by algorithm: the token is good here and for openssl.
 func TestStamp(t *testing.T) {
 	for name, algorithm := range map[string][]string{
-		"RSA":   rsa,
-		"ECDSA": ec,
+		"RSA":   tsatest.RSA,
+		"ECDSA": tsatest.EC,
 	} {
-		a := newAuthority(t, stampsTimes, algorithm...)
+		a := newAuthority(t, tsatest.StampsTimes, algorithm...)
 		for _, national := range []bool{false, true} {
 			before := time.Now().Add(-time.Second)
-			c := &Client{URL: a.serve(asItIs), Roots: a.roots(), SM3: national}
+			c := &Client{URL: a.Serve(asItIs), Roots: a.roots(), SM3: national}
 			token, s, err := c.Stamp(t.Context(), note)
 			if err != nil {
 				t.Errorf("%s, SM3 %t: %v", name, national, err)
@@ -172,11 +60,11 @@ func TestStamp(t *testing.T) {
 				t.Errorf("%s: verified again: %+v, %v", name, again, err)
 			}
 			// A second opinion.
-			a.write("token", string(token))
-			a.write("note", string(note))
-			a.openssl(nil, "ts", "-verify", "-in", "token", "-token_in", "-data", "note", "-CAfile", "ca.pem")
-			a.write("note", string(note)+"more")
-			if _, err := a.try(nil, "ts", "-verify", "-in", "token", "-token_in", "-data", "note", "-CAfile", "ca.pem"); err == nil {
+			a.Write("token", string(token))
+			a.Write("note", string(note))
+			a.OpenSSL(nil, "ts", "-verify", "-in", "token", "-token_in", "-data", "note", "-CAfile", "ca.pem")
+			a.Write("note", string(note)+"more")
+			if _, err := a.Try(nil, "ts", "-verify", "-in", "token", "-token_in", "-data", "note", "-CAfile", "ca.pem"); err == nil {
 				t.Errorf("%s: openssl verifies other bytes", name)
 			}
 		}
@@ -186,20 +74,21 @@ func TestStamp(t *testing.T) {
 // What authorities differ in: how the certificate is named, by which digest they
 // sign, and whether they send the chain.
 func TestKindsOfTokens(t *testing.T) {
-	for name, change := range map[string][2]string{
+	a := newAuthority(t, tsatest.StampsTimes, tsatest.EC...)
+	config := string(a.Read("tsa.cnf"))
+	for name, change := range map[string][]string{
 		"named by SHA-1":   {"ess_cert_id_alg = sha256", "ess_cert_id_alg = sha1"},
 		"named by SHA-512": {"ess_cert_id_alg = sha256", "ess_cert_id_alg = sha512"},
 		"signed SHA-512":   {"signer_digest = sha256", "signer_digest = sha512"},
-		"with its chain":   {"ordering = no", "certs = ca.pem\ness_cert_id_chain = yes\nordering = yes"},
+		"with its chain":   {"ess_cert_id_chain = no", "certs = ca.pem\ness_cert_id_chain = yes", "ordering = no", "ordering = yes"},
 		"without accuracy": {"accuracy = secs:1, millisecs:500, microsecs:100", ""},
 		"whole seconds":    {"clock_precision_digits = 3", "clock_precision_digits = 0"},
 	} {
-		a := newAuthority(t, stampsTimes, ec...)
-		config := string(a.read("tsa.cnf"))
-		if name == "with its chain" {
-			config = strings.Replace(config, "ess_cert_id_chain = no\n", "", 1)
+		changed := strings.NewReplacer(change...).Replace(config)
+		if changed == config {
+			t.Fatalf("%s: nothing to change in\n%s", name, config)
 		}
-		a.write("tsa.cnf", strings.Replace(config, change[0], change[1], 1))
+		a.Write("tsa.cnf", changed)
 		if _, err := Verify(token(t, a), note, a.roots()); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -210,16 +99,16 @@ func TestKindsOfTokens(t *testing.T) {
 // keys, the certificates and the signature; its ts does not know SM2, so the token
 // is put together here.
 func TestSM2(t *testing.T) {
-	other := newAuthority(t, stampsTimes, ec...)
-	a := &authority{t: t, dir: t.TempDir()}
-	a.write("tsa.cnf", string(other.read("tsa.cnf")))
+	other := newAuthority(t, tsatest.StampsTimes, tsatest.EC...)
+	a := authority{tsatest.Empty(t)}
+	a.Write("tsa.cnf", string(other.Read("tsa.cnf")))
 	id := "distid:1234567812345678"
 	for _, key := range []string{"ca.key", "tsa.key"} {
-		a.openssl(nil, "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:SM2", "-out", key)
+		a.OpenSSL(nil, "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:SM2", "-out", key)
 	}
-	a.openssl(nil, "req", "-x509", "-sm3", "-sigopt", id, "-key", "ca.key", "-out", "ca.pem", "-days", "30", "-subj", "/CN=SM2 root", "-addext", "basicConstraints=critical,CA:true", "-addext", "keyUsage=critical,keyCertSign")
-	a.openssl(nil, "req", "-new", "-sm3", "-sigopt", id, "-key", "tsa.key", "-out", "tsa.csr", "-subj", "/CN=SM2 TSA")
-	a.openssl(nil, "x509", "-req", "-sm3", "-sigopt", id, "-vfyopt", id, "-in", "tsa.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-out", "tsa.pem", "-days", "20", "-extfile", "tsa.cnf", "-extensions", "extensions")
+	a.OpenSSL(nil, "req", "-x509", "-sm3", "-sigopt", id, "-key", "ca.key", "-out", "ca.pem", "-days", "30", "-subj", "/CN=SM2 root", "-addext", "basicConstraints=critical,CA:true", "-addext", "keyUsage=critical,keyCertSign")
+	a.OpenSSL(nil, "req", "-new", "-sm3", "-sigopt", id, "-key", "tsa.key", "-out", "tsa.csr", "-subj", "/CN=SM2 TSA")
+	a.OpenSSL(nil, "x509", "-req", "-sm3", "-sigopt", id, "-vfyopt", id, "-in", "tsa.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-out", "tsa.pem", "-days", "20", "-extfile", "tsa.cnf", "-extensions", "extensions")
 	cert := certificate(t, a)
 
 	// What is signed is by another authority, later than the certificates.
@@ -228,8 +117,8 @@ func TestSM2(t *testing.T) {
 		t.Fatal(err)
 	}
 	sign := func(attributes []byte) []byte {
-		a.write("attributes", string(attributes))
-		signature := a.openssl(nil, "pkeyutl", "-sign", "-inkey", "tsa.key", "-rawin", "-digest", "sm3", "-pkeyopt", id, "-in", "attributes")
+		a.Write("attributes", string(attributes))
+		signature := a.OpenSSL(nil, "pkeyutl", "-sign", "-inkey", "tsa.key", "-rawin", "-digest", "sm3", "-pkeyopt", id, "-in", "attributes")
 		return sm2Token(s.content, cert, attributes, signature)
 	}
 	der := sign(sm2Attributes(oidTSTInfo, s.content, cert.Raw))
@@ -264,9 +153,9 @@ func TestSM2(t *testing.T) {
 }
 
 // token returns a good token for the note.
-func token(t testing.TB, a *authority) []byte {
+func token(t testing.TB, a authority) []byte {
 	t.Helper()
-	c := &Client{URL: a.serve(asItIs), Roots: a.roots()}
+	c := &Client{URL: a.Serve(asItIs), Roots: a.roots()}
 	der, _, err := c.Stamp(t.Context(), note)
 	if err != nil {
 		t.Fatal(err)
@@ -277,7 +166,7 @@ func token(t testing.TB, a *authority) []byte {
 // No bit of a token may be another, and the token proves nothing of other bytes
 // or under other roots. (The authority sends no certificate but its own.)
 func TestChangedToken(t *testing.T) {
-	a := newAuthority(t, stampsTimes, ec...)
+	a := newAuthority(t, tsatest.StampsTimes, tsatest.EC...)
 	good := token(t, a)
 	roots := a.roots()
 	if _, err := Verify(good, note, roots); err != nil {
@@ -304,7 +193,7 @@ func TestChangedToken(t *testing.T) {
 	}{
 		"other bytes":   {append(bytes.Clone(note), '\n'), roots, "other bytes"},
 		"no bytes":      {nil, roots, "other bytes"},
-		"another root":  {note, newAuthority(t, stampsTimes, ec...).roots(), "does not lead to a root"},
+		"another root":  {note, newAuthority(t, tsatest.StampsTimes, tsatest.EC...).roots(), "does not lead to a root"},
 		"without roots": {note, nil, "no roots"},
 	} {
 		if _, err := Verify(good, c.data, c.roots); !errors.Is(err, ErrNotStamped) || !strings.Contains(err.Error(), c.says) {
@@ -318,16 +207,10 @@ func TestChangedToken(t *testing.T) {
 
 // Certificates that may not stamp times.
 func TestCertificates(t *testing.T) {
-	sign := func(a *authority) []byte {
-		// openssl ts does not sign with such certificates: the token is signed by
-		// one that may, and theirs is put in the reply of a signer with their key.
-		query, err := (&Client{}).query(note, bigOne)
-		if err != nil {
-			t.Fatal(err)
-		}
-		a.write("query", string(query))
-		a.write("ext.cnf", "[extensions]\n"+stampsTimes)
-		reply, err := a.try(nil, "ts", "-reply", "-config", "tsa.cnf", "-queryfile", "query")
+	// openssl refuses to sign with most of them.
+	sign := func(a authority) []byte {
+		a.Write("query", string(mustQuery(t, note)))
+		reply, err := a.Try(nil, "ts", "-reply", "-config", "tsa.cnf", "-queryfile", "query")
 		if err != nil {
 			return nil
 		}
@@ -343,7 +226,7 @@ func TestCertificates(t *testing.T) {
 		"not critical":              "extendedKeyUsage = timeStamping\n",
 		"for servers":               "extendedKeyUsage = critical,serverAuth\n",
 	} {
-		a := newAuthority(t, usage, ec...)
+		a := newAuthority(t, usage, tsatest.EC...)
 		if der := sign(a); der != nil {
 			if _, err := Verify(der, note, a.roots()); err == nil {
 				t.Errorf("%s: it stamps times", name)
@@ -355,7 +238,7 @@ func TestCertificates(t *testing.T) {
 			t.Errorf("%s: trusted: %v", name, err)
 		}
 	}
-	a := newAuthority(t, stampsTimes, ec...)
+	a := newAuthority(t, tsatest.StampsTimes, tsatest.EC...)
 	cert := certificate(t, a)
 	if err := trust(cert, nil, a.roots(), time.Now()); err != nil {
 		t.Errorf("a proper certificate: %v", err)
@@ -369,13 +252,13 @@ func TestCertificates(t *testing.T) {
 
 // Answers that are not the one that was asked for.
 func TestAnswers(t *testing.T) {
-	a := newAuthority(t, stampsTimes, ec...)
+	a := newAuthority(t, tsatest.StampsTimes, tsatest.EC...)
 	earlier, err := (&Client{}).query(note, bigOne)
 	if err != nil {
 		t.Fatal(err)
 	}
-	replayed := a.reply(earlier)
-	other := a.reply(mustQuery(t, []byte("something else")))
+	replayed := a.Reply(earlier)
+	other := a.Reply(mustQuery(t, []byte("something else")))
 	// The authority does not know SHA-384.
 	sha256OID, sha384OID := []byte{3, 4, 2, 1}, []byte{3, 4, 2, 2}
 	html := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("<html>")) }))
@@ -384,13 +267,13 @@ func TestAnswers(t *testing.T) {
 		url  string
 		says string
 	}{
-		"an earlier answer":   {a.serve(func(_, _ []byte) []byte { return replayed }), "nonce"},
-		"about another thing": {a.serve(func(_, _ []byte) []byte { return other }), "other bytes"},
-		"a cut answer":        {a.serve(func(_, reply []byte) []byte { return reply[:len(reply)-1] }), "no TimeStampResp"},
-		"nothing":             {a.serve(func(_, _ []byte) []byte { return nil }), "no TimeStampResp"},
-		"a refusal":           {a.serve(func(query, _ []byte) []byte { return a.reply(bytes.Replace(query, sha256OID, sha384OID, 1)) }), "refused: status 2"},
+		"an earlier answer":   {a.Serve(func(_, _ []byte) []byte { return replayed }), "nonce"},
+		"about another thing": {a.Serve(func(_, _ []byte) []byte { return other }), "other bytes"},
+		"a cut answer":        {a.Serve(func(_, reply []byte) []byte { return reply[:len(reply)-1] }), "no TimeStampResp"},
+		"nothing":             {a.Serve(func(_, _ []byte) []byte { return nil }), "no TimeStampResp"},
+		"a refusal":           {a.Serve(func(query, _ []byte) []byte { return a.Reply(bytes.Replace(query, sha256OID, sha384OID, 1)) }), "refused: status 2"},
 		"a web page":          {html.URL, "RFC 3161"},
-		"granted, no token":   {a.serve(func(_, _ []byte) []byte { return []byte{0x30, 5, 0x30, 3, 2, 1, 0} }), "sent none"},
+		"granted, no token":   {a.Serve(func(_, _ []byte) []byte { return []byte{0x30, 5, 0x30, 3, 2, 1, 0} }), "sent none"},
 	} {
 		client := &Client{URL: c.url, Roots: a.roots()}
 		der, _, err := client.Stamp(t.Context(), note)
@@ -398,7 +281,7 @@ func TestAnswers(t *testing.T) {
 			t.Errorf("%s: %v, want an error with the address that says %q", name, err, c.says)
 		}
 	}
-	exact := &Client{URL: a.serve(asItIs), Roots: a.roots(), MaxAccuracy: time.Second}
+	exact := &Client{URL: a.Serve(asItIs), Roots: a.roots(), MaxAccuracy: time.Second}
 	if _, _, err := exact.Stamp(t.Context(), note); err == nil || !strings.Contains(err.Error(), "accurate to 1.5001s") {
 		t.Errorf("an authority that is not accurate enough: %v", err)
 	}
@@ -445,15 +328,15 @@ func TestTimes(t *testing.T) {
 }
 
 func TestRoots(t *testing.T) {
-	a := newAuthority(t, stampsTimes, ec...)
-	if _, err := ParseRoots(append(a.read("ca.pem"), a.read("tsa.pem")...)); err != nil {
+	a := newAuthority(t, tsatest.StampsTimes, tsatest.EC...)
+	if _, err := ParseRoots(append(a.Read("ca.pem"), a.Read("tsa.pem")...)); err != nil {
 		t.Errorf("two certificates: %v", err)
 	}
 	for name, text := range map[string][]byte{
 		"empty":         nil,
 		"words":         []byte("no certificate"),
-		"a private key": a.read("ca.key"),
-		"and a key":     append(a.read("ca.pem"), a.read("ca.key")...),
+		"a private key": a.Read("ca.key"),
+		"and a key":     append(a.Read("ca.pem"), a.Read("ca.key")...),
 	} {
 		if _, err := ParseRoots(text); err == nil {
 			t.Errorf("%s: no error", name)
@@ -462,7 +345,7 @@ func TestRoots(t *testing.T) {
 }
 
 func FuzzVerify(f *testing.F) {
-	a := newAuthority(f, stampsTimes, ec...)
+	a := newAuthority(f, tsatest.StampsTimes, tsatest.EC...)
 	good, roots := token(f, a), a.roots()
 	want, err := Verify(good, note, roots)
 	if err != nil {
@@ -478,8 +361,8 @@ func FuzzVerify(f *testing.F) {
 }
 
 func FuzzParse(f *testing.F) {
-	a := newAuthority(f, stampsTimes, ec...)
-	reply := a.reply(mustQuery(f, note))
+	a := newAuthority(f, tsatest.StampsTimes, tsatest.EC...)
+	reply := a.Reply(mustQuery(f, note))
 	f.Add(reply)
 	der, err := parseReply(reply)
 	if err != nil {
@@ -491,7 +374,7 @@ func FuzzParse(f *testing.F) {
 	}
 	f.Add(der)
 	f.Add(s.content)
-	f.Add(a.read("ca.pem"))
+	f.Add(a.Read("ca.pem"))
 	f.Fuzz(func(_ *testing.T, data []byte) {
 		_, _ = parseReply(data)
 		_, _ = parseInfo(data)

@@ -32,6 +32,10 @@ type Client struct {
 	name      string
 	verifiers note.Verifiers
 
+	// Log is the log's own keys. A checkpoint that the witness shows is proof
+	// against the log if the log signed it too: a witness could cosign what there
+	// never was. nil: whoever is given such a proof looks at that himself.
+	Log note.Verifiers
 	// HTTP is the client that is used; nil: one that follows no redirects.
 	HTTP *http.Client
 	// Timeout is how long Cosign may take; 0: DefaultTimeout.
@@ -75,8 +79,9 @@ func (c *Client) Name() string { return c.name }
 type SeenMoreError struct {
 	Witness string // its name
 	Size    int64  // of the largest tree that it cosigned
-	// That checkpoint, with the witness's verified cosignature: the proof. nil if
-	// the witness only says so and does not show it.
+	// That checkpoint: the proof. Its cosignature is verified, and the log's
+	// signature with Client.Log. nil if the witness only says so, or shows
+	// something else.
 	Checkpoint []byte
 }
 
@@ -101,7 +106,7 @@ func (e *ForkedError) Error() string {
 
 func unproven(proof []byte) string {
 	if proof == nil {
-		return " (the witness says so and shows no checkpoint of it)"
+		return " (the witness says so, and shows no checkpoint that proves it)"
 	}
 	return ""
 }
@@ -216,7 +221,7 @@ func (c *Client) forked(ctx context.Context, at checkpoint.Checkpoint, request R
 }
 
 // newest asks the witness for the newest checkpoint that it cosigned; shown is nil
-// if it has none that verifies.
+// if it has none that verifies, or none that the log signed.
 func (c *Client) newest(ctx context.Context, origin string) (at checkpoint.Checkpoint, shown []byte) {
 	status, _, body, err := c.do(ctx, http.MethodGet, originHash(origin)+"/checkpoint", nil)
 	if err != nil || status != http.StatusOK {
@@ -225,6 +230,11 @@ func (c *Client) newest(ctx context.Context, origin string) (at checkpoint.Check
 	at, _, err = checkpoint.Open(body, c.verifiers)
 	if err != nil || at.Origin != origin {
 		return at, nil
+	}
+	if c.Log != nil {
+		if _, _, err := checkpoint.Open(body, c.Log); err != nil {
+			return at, nil
+		}
 	}
 	return at, body
 }

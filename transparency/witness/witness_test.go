@@ -451,8 +451,54 @@ func TestFalseWitness(t *testing.T) {
 	}
 	_, err = client.Cosign(t.Context(), signed, o.tree.prove)
 	var more *SeenMoreError
-	if !errors.As(err, &more) || more.Checkpoint != nil || !strings.Contains(err.Error(), "shows no checkpoint") {
+	if !errors.As(err, &more) || more.Checkpoint != nil || !strings.Contains(err.Error(), "shows no checkpoint that proves it") {
 		t.Errorf("a witness that only says so: %v", err)
+	}
+}
+
+// A witness that cosigns what the log never signed proves nothing against the log.
+func TestLyingWitness(t *testing.T) {
+	o := newOffice(t)
+	fork := newTree(t, 300, 5, " invented")
+	var shown []byte
+	status := 0
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodGet {
+			_, _ = w.Write(shown)
+			return
+		}
+		if status == http.StatusConflict {
+			w.Header().Set("Content-Type", sizeType)
+		}
+		w.WriteHeader(status)
+		_, _ = w.Write([]byte("250\n"))
+	}))
+	defer server.Close()
+	log, err := keys.NewVerifier(o.log.VerifierKeys()[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	signed := o.tree.checkpoint(origin, 200, o.log.Signers()...)
+	for _, byLog := range []bool{false, true} {
+		signers := o.own.Signers()
+		if byLog {
+			signers = append(signers, o.log.Signers()...)
+		}
+		client, err := NewClient(server.URL, o.own.VerifierKeys()...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		client.Log = note.VerifierList(log)
+		shown, status = fork.checkpoint(origin, 250, signers...), http.StatusConflict
+		var more *SeenMoreError
+		if _, err := client.Cosign(t.Context(), signed, o.tree.prove); !errors.As(err, &more) || (more.Checkpoint != nil) != byLog {
+			t.Errorf("it says it has seen more; signed by the log: %t: %v", byLog, err)
+		}
+		shown, status, client.size = fork.checkpoint(origin, 100, signers...), http.StatusUnprocessableEntity, 100
+		var forked *ForkedError
+		if _, err := client.Cosign(t.Context(), signed, o.tree.prove); !errors.As(err, &forked) || (forked.Checkpoint != nil) != byLog {
+			t.Errorf("it says the log was forked; signed by the log: %t: %v", byLog, err)
+		}
 	}
 }
 
