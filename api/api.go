@@ -112,7 +112,11 @@ type Config struct {
 	Desk   Desk
 	Record Record
 	Reads  Reads
-	Book   *rulebook.Book
+	Book   *rulebook.Book // the law that the program runs on
+	// Law is the same with the files that agencies have put in force for themselves, and
+	// InForce which of them an agency has in force on a day; nil: there are none.
+	Law     domain.Law
+	InForce func(agency string, on calendar.Date) []rulebook.FileRef
 	// Calendar is what an agency counts days by now; nil: the book's own calendar.
 	Calendar func(agency string) *calendar.Calendar
 	// Registers is what acts are judged by now beside their cases; nil: nothing.
@@ -145,8 +149,9 @@ type Config struct {
 	Verify       func(ctx context.Context, scope audit.Scope, progress func(done, of uint64)) (audit.Result, error)
 	VerifyModels func(ctx context.Context, models []string, progress func(projections.Progress)) (projections.Report, error)
 	// Draft is the law with other files of an agency's own, by name: added to
-	// those that the program runs on, or alone. It fails with rulebook.Errors.
-	Draft func(files map[string]string, alone bool) (*rulebook.Book, error)
+	// those that the program runs on and that agencies have put in force, each in the
+	// place of its namesake, or alone. It fails with rulebook.Errors.
+	Draft func(files map[string]string, alone bool) (domain.Law, error)
 	// Health is asked by /readyz and /metrics; it must answer at once.
 	Health func(ctx context.Context) Health
 
@@ -171,6 +176,12 @@ type server struct {
 // New returns the handler of every route. It panics where the routes
 // contradict each other, which is a bug.
 func New(c Config) http.Handler {
+	if c.Law == nil {
+		c.Law = c.Book
+	}
+	if c.InForce == nil {
+		c.InForce = func(string, calendar.Date) []rulebook.FileRef { return nil }
+	}
 	if c.Now == nil {
 		c.Now = time.Now
 	}

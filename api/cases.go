@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -81,6 +82,7 @@ type caseFinding struct {
 	Act         string    `json:"act"`
 	OccurredAt  time.Time `json:"occurred_at"`
 	CorrectedBy string    `json:"corrected_by,omitempty"`
+	LiftedBy    string    `json:"lifted_by,omitempty" doc:"Event that takes it back: by registers as they became later it does not hold"`
 	rulebook.Finding
 }
 
@@ -150,11 +152,22 @@ func (s *server) fileOf(c *domain.Case, deadlines []rulebook.Deadline, now time.
 		}
 		f.take(p, step)
 	}
+	type found struct{ by, rule, of string }
+	lifted := map[found]string{}
 	for _, r := range c.After(0) {
 		for _, finding := range r.Findings {
-			f.Findings = append(f.Findings, caseFinding{
-				Event: r.Event, Act: r.Act, OccurredAt: r.OccurredAt, CorrectedBy: corrected[r.Event], Finding: finding,
-			})
+			if finding.Lifts != "" {
+				lifted[found{finding.Lifts, finding.Rule, finding.Of}] = r.Event
+			}
+		}
+	}
+	for _, r := range c.After(0) {
+		for _, finding := range r.Findings {
+			one := caseFinding{Event: r.Event, Act: r.Act, OccurredAt: r.OccurredAt, CorrectedBy: corrected[r.Event], Finding: finding}
+			if finding.Lifts == "" {
+				one.LiftedBy = lifted[found{r.Event, finding.Rule, cmp.Or(finding.Of, r.Event)}]
+			}
+			f.Findings = append(f.Findings, one)
 		}
 	}
 	for _, d := range deadlines {
@@ -266,13 +279,20 @@ func (s *server) next(ctx context.Context, in *caseAtInput) (*nextOutput, error)
 	if s.Policies.Allow(r.actor, identity.RecordAct, on, r.purpose).Allowed {
 		b.Roles = append(b.Roles, r.actor.RecordsAs()...)
 	}
+	// What may be done next is judged by the files that the agency has in force today.
+	law := c.Procedure
+	if today, err := s.Law.Under(s.InForce(c.Agency, s.today())); err == nil && c.Procedure.Name != domain.LawProcedure {
+		if p, ok := today.Edition(law.Name, law.Edition); ok {
+			law = p
+		}
+	}
 	yours := map[string]bool{}
 	for _, role := range b.Roles {
-		for _, a := range c.Procedure.Next(c.History, s.Now(), role, s.calendar(c.Agency)) {
+		for _, a := range law.Next(c.History, s.Now(), role, s.calendar(c.Agency)) {
 			yours[a.Act] = yours[a.Act] || a.Allowed
 		}
 	}
-	for _, a := range c.Procedure.Next(c.History, s.Now(), "", s.calendar(c.Agency)) {
+	for _, a := range law.Next(c.History, s.Now(), "", s.calendar(c.Agency)) {
 		b.Acts = append(b.Acts, nextAct{NextAct: a, Yours: yours[a.Act]})
 	}
 	b.Position = max(c.Position, in.MinPosition)

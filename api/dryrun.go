@@ -95,7 +95,7 @@ func (s *server) dryRun(ctx context.Context, in *dryRunInput) (*huma.StreamRespo
 
 // draft reads the files. What is wrong with them is told with file, line and
 // column.
-func (s *server) draft(ctx context.Context, in *dryRunInput) (*rulebook.Book, error) {
+func (s *server) draft(ctx context.Context, in *dryRunInput) (domain.Law, error) {
 	malformed := func(where, zh, en string) error {
 		p := problem(ctx, "malformed", zh, en)
 		p.Errors = []FieldError{{Location: "body.files" + where, Message: p.Detail}}
@@ -118,10 +118,10 @@ func (s *server) draft(ctx context.Context, in *dryRunInput) (*rulebook.Book, er
 		}
 		files[f.Name] = f.Text
 	}
-	book, err := s.Draft(files, in.Body.Alone)
+	law, err := s.Draft(files, in.Body.Alone)
 	var wrong rulebook.Errors
 	if !errors.As(err, &wrong) {
-		return book, err
+		return law, err
 	}
 	p := problem(ctx, "malformed", fmt.Sprintf("草案有 %d 处错误，例如 %s", len(wrong), wrong[0]), fmt.Sprintf("the draft has %d mistakes, such as %s", len(wrong), wrong[0]))
 	for _, e := range wrong {
@@ -131,8 +131,22 @@ func (s *server) draft(ctx context.Context, in *dryRunInput) (*rulebook.Book, er
 }
 
 // try runs a draft over the cases of some agencies; none is all.
-func (s *server) try(ctx context.Context, draft *rulebook.Book, agencies []string, progress func(dryRunProgress)) (dryRunReport, error) {
-	report := dryRunReport{Compared: compared, Changes: append([]rulebook.Change{}, rulebook.DiffBooks(s.Book, draft)...), Agencies: agencies}
+func (s *server) try(ctx context.Context, draft domain.Law, agencies []string, progress func(dryRunProgress)) (dryRunReport, error) {
+	report := dryRunReport{Compared: compared, Agencies: agencies}
+	// What the draft says otherwise is said of the law of the one agency, or of the law that all share.
+	var files []rulebook.FileRef
+	if len(agencies) == 1 {
+		files = s.InForce(agencies[0], s.today())
+	}
+	present, err := s.Law.Under(files)
+	if err != nil {
+		return report, err
+	}
+	changed, err := draft.Under(files)
+	if err != nil {
+		return report, err
+	}
+	report.Changes = append([]rulebook.Change{}, rulebook.DiffBooks(present, changed)...)
 	if len(agencies) == 0 {
 		report.Agencies = []string{identity.Everywhere}
 	}
@@ -149,7 +163,7 @@ func (s *server) try(ctx context.Context, draft *rulebook.Book, agencies []strin
 	if err != nil {
 		return report, err
 	}
-	trial := domain.NewTrial(s.Book, draft, domain.CalendarAt(s.Book.Calendar(), notices))
+	trial := domain.NewTrial(s.Law, draft, domain.CalendarAt(s.Book.Calendar(), notices))
 	header := func(position uint64) error { report.Position = position; return nil }
 	// What is asked of registers is asked for several cases at once.
 	var cases [][]domain.Recorded

@@ -322,7 +322,7 @@ func (s *server) rehearseOne(ctx context.Context, cases map[domain.CaseID]*domai
 	if err != nil {
 		return casework.Result{Err: err}
 	}
-	next, err := domain.Evolve(s.Book, c, domain.Recorded{Digest: domain.DigestOf(data), Raw: data, Event: event})
+	next, err := domain.Evolve(s.Law, c, domain.Recorded{Digest: domain.DigestOf(data), Raw: data, Event: event})
 	if err != nil {
 		return casework.Result{Err: err}
 	}

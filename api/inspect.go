@@ -163,9 +163,12 @@ func (s *server) inspection(ctx context.Context, in *inspectInput, agencies []st
 	if s.Registers != nil {
 		then.Roster = domain.RegisterAt(s.Roster, officers)
 	}
-	n.Inspection = domain.NewInspection(s.Book, then, today, domain.InspectionScope{
+	n.Inspection, err = domain.NewInspection(s.Law, then, today, domain.InspectionScope{
 		After: n.period.After, Through: n.period.Through, All: in.Acts == "all", TodaysLaw: in.Judged == "both", Today: s.today(),
 	})
+	if err != nil {
+		return nil, err
+	}
 	r := about(ctx)
 	n.report = inspectReport{
 		Kind: "liuhen inspection report 1", Says: inspectedSays, From: in.From.Date, To: in.To.Date, After: n.period.After, Through: n.period.Through,

@@ -25,17 +25,57 @@ type proceduresOutput struct {
 	Body struct {
 		Items    []procedureItem `json:"items"`
 		Calendar string          `json:"calendar" doc:"Version of the calendar that days are counted by"`
+
+		Files []rulebook.FileRef `json:"files" doc:"Law files of its own that the agency has put in force and that are in this"`
 	}
 }
 
-func (s *server) procedures(ctx context.Context, _ *struct{}) (*proceduresOutput, error) {
+// OfAgency is the parameter for the law of an agency.
+type OfAgency struct {
+	Agency string `query:"agency" maxLength:"64" doc:"With the law files that this agency has put in force for itself, as they are today; without it those of the caller's only agency"`
+}
+
+// bookFor is the law that is asked for, and the files of an agency's own in it.
+func (s *server) bookFor(ctx context.Context, in OfAgency) *rulebook.Book {
+	if in.Agency == "" {
+		if of := about(ctx).actor.Agencies; len(of) == 1 {
+			in.Agency = of[0]
+		}
+	}
+	return s.bookOf(in.Agency)
+}
+
+// bookOf is the law of an agency today. Where a file of its own cannot be read any
+// more, which is told when an act is recorded, it is the law without such files.
+func (s *server) bookOf(agency string) *rulebook.Book {
+	book, err := s.Law.Under(s.InForce(agency, s.today()))
+	if err != nil {
+		return s.Book
+	}
+	return book
+}
+
+// procedureOf is a procedure in an edition as an agency has it today.
+func (s *server) procedureOf(agency, name string, edition calendar.Date) (*rulebook.Procedure, bool) {
+	if p, ok := s.bookOf(agency).Edition(name, edition); ok {
+		return p, true
+	}
+	return s.Book.Edition(name, edition)
+}
+
+type proceduresInput struct {
+	OfAgency
+}
+
+func (s *server) procedures(ctx context.Context, in *proceduresInput) (*proceduresOutput, error) {
 	if err := s.allow(ctx, identity.ReadLaw, identity.TheSystem()); err != nil {
 		return nil, err
 	}
 	out := &proceduresOutput{}
-	out.Body.Items, out.Body.Calendar = []procedureItem{}, s.Book.Calendar().Version()
-	for _, p := range s.Book.Procedures() {
-		newest, _ := s.Book.Procedure(p.Name)
+	book := s.bookFor(ctx, in.OfAgency)
+	out.Body.Items, out.Body.Calendar, out.Body.Files = []procedureItem{}, book.Calendar().Version(), book.Own()
+	for _, p := range book.Procedures() {
+		newest, _ := book.Procedure(p.Name)
 		out.Body.Items = append(out.Body.Items, procedureItem{
 			Name: p.Name, Edition: p.Edition, Title: p.Title, Basis: p.Basis, Newest: newest == p, Open: p.Open,
 			Acts: len(p.Acts), Rules: len(p.Rules),
@@ -45,6 +85,7 @@ func (s *server) procedures(ctx context.Context, _ *struct{}) (*proceduresOutput
 }
 
 type procedureInput struct {
+	OfAgency
 	Name    string `path:"name" maxLength:"64"`
 	Edition date   `query:"edition" doc:"The edition of this day; without it the newest"`
 }
@@ -65,9 +106,10 @@ func (s *server) lawOf(ctx context.Context, in *procedureInput) (*rulebook.Proce
 	if err := s.allow(ctx, identity.ReadLaw, identity.TheSystem()); err != nil {
 		return nil, err
 	}
-	p, ok := s.Book.Procedure(in.Name)
+	book := s.bookFor(ctx, in.OfAgency)
+	p, ok := book.Procedure(in.Name)
 	if !in.Edition.IsZero() {
-		p, ok = s.Book.Edition(in.Name, in.Edition.Date)
+		p, ok = book.Edition(in.Name, in.Edition.Date)
 	}
 	if !ok {
 		return nil, problem(ctx, "not-found", "没有该程序或该版本", "there is no such procedure or edition")

@@ -422,7 +422,7 @@ func (s *server) findingCounts(ctx context.Context, in *countsInput) (*countsOut
 	out.Body.Items, out.Body.Position = []ruleCount{}, at
 	for _, c := range counts {
 		item := ruleCount{Procedure: c.Procedure, Rule: c.Rule, Severity: c.Severity, Findings: c.Findings, Cases: c.Cases}
-		if p, ok := s.Book.Procedure(c.Procedure); ok {
+		if p, ok := s.bookOf(shown).Procedure(c.Procedure); ok {
 			item.Says = p.Says(c.Rule)
 		}
 		out.Body.Items = append(out.Body.Items, item)
@@ -477,7 +477,7 @@ func (s *server) stats(ctx context.Context, in *statsInput) (*huma.StreamRespons
 		body.Cases += a.Opened
 		body.Findings += a.Findings
 		body.Acts = append(body.Acts, actCount{
-			Agency: a.Agency, Procedure: a.Procedure, Act: a.Act, ActName: s.nameOfAct(a.Procedure, a.Act),
+			Agency: a.Agency, Procedure: a.Procedure, Act: a.Act, ActName: s.nameOfAct(a.Agency, a.Procedure, a.Act),
 			Records: a.Records, Opened: a.Opened, Corrections: a.Corrections, Late: a.Late, Imported: a.Imported, Findings: a.Findings,
 		})
 	}
@@ -497,8 +497,8 @@ func (s *server) stats(ctx context.Context, in *statsInput) (*huma.StreamRespons
 	}}, nil
 }
 
-func (s *server) nameOfAct(procedure, act string) rulebook.Text {
-	if p, ok := s.Book.Procedure(procedure); ok {
+func (s *server) nameOfAct(agency, procedure, act string) rulebook.Text {
+	if p, ok := s.bookOf(agency).Procedure(procedure); ok {
 		return actName(p, act)
 	}
 	return rulebook.Text{ZH: act, EN: act}

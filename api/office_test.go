@@ -171,7 +171,10 @@ func openUnder(t testing.TB, national fs.FS, own map[string]string, change ...fu
 		VerifyModels: func(ctx context.Context, models []string, progress func(projections.Progress)) (projections.Report, error) {
 			return projections.Audit(ctx, o.db, store, models, progress)
 		},
-		Draft: draft,
+		Draft: func(files map[string]string, alone bool) (domain.Law, error) {
+			b, err := draft(files, alone)
+			return b, err
+		},
 		Health: func(context.Context) Health {
 			h := o.health
 			h.Models = o.db.Status()

@@ -178,7 +178,7 @@ func (s *server) at(p *pastCase, m domain.Moment) (domain.Past, error) {
 			return domain.Past{}, err
 		}
 	}
-	return domain.At(s.Book, p.records, m, cal)
+	return domain.At(s.Law, p.records, m, cal)
 }
 
 // momentOf finds a moment of a case and folds the case as it was then. Where the
@@ -234,7 +234,7 @@ func (s *server) registersNow(ctx context.Context) (domain.Today, error) {
 // judgeNow judges the acts of a case at a moment by today's law and registers.
 func (s *server) judgeNow(ctx context.Context, past domain.Past) (*judgedNow, error) {
 	c := past.Case
-	law, ok := s.Book.InForce(c.Procedure.Name, s.today())
+	law, ok := s.bookOf(c.Agency).InForce(c.Procedure.Name, s.today())
 	if !ok {
 		law = c.Procedure
 	}
@@ -340,7 +340,7 @@ func (s *server) nextAt(ctx context.Context, in *caseAtInput) (*nextOutput, erro
 	}
 	acts := past.Next("")
 	if in.Judged == "now" {
-		if law, ok := s.Book.InForce(past.Case.Procedure.Name, s.today()); ok {
+		if law, ok := s.bookOf(past.Case.Agency).InForce(past.Case.Procedure.Name, s.today()); ok {
 			acts = law.Next(past.Case.History, past.Moment.Time, "", s.calendar(past.Case.Agency))
 		}
 	}
@@ -525,7 +525,7 @@ func (s *server) replayCase(ctx context.Context, in *replayInput) (*huma.StreamR
 		w.Header().Set(positionHeader, position(p.today.Position))
 		lines := newLines(hc)
 		law, i := p.today.Procedure, 0
-		for step, err := range domain.Steps(s.Book, p.records, p.calendars) {
+		for step, err := range domain.Steps(s.Law, p.records, p.calendars) {
 			if err != nil {
 				lines.write(replayLine{Problem: answer(ctx, s.Logger, err)})
 				return

@@ -196,7 +196,7 @@ func (s *server) ledgerEntryOf(e projections.LedgerEntry) ledgerEntry {
 	for i, id := range e.Officers {
 		out.Officers[i] = ledgerOfficer{ID: id, Name: e.People[i]}
 	}
-	if p, ok := s.Book.Edition(e.Procedure, e.Edition); ok {
+	if p, ok := s.procedureOf(e.Agency, e.Procedure, e.Edition); ok {
 		out.ProcedureName, out.StageName, out.LastActName = p.Title, stageName(p, e.Stage), actName(p, e.LastAct)
 	}
 	return out
@@ -277,7 +277,7 @@ func (s *server) deadlineEntryOf(d projections.DeadlineItem) deadlineEntry {
 	if e.Officers == nil {
 		e.Officers = []string{}
 	}
-	if p, ok := s.Book.Edition(d.Procedure, d.Edition); ok {
+	if p, ok := s.procedureOf(d.Agency, d.Procedure, d.Edition); ok {
 		e.ActName = actName(p, d.Act)
 	}
 	return e
@@ -334,15 +334,16 @@ type findingEntry struct {
 	RecordedAt time.Time     `json:"recorded_at"`
 	Imported   bool          `json:"imported,omitempty"`
 	Corrected  bool          `json:"corrected,omitempty" doc:"The event has been corrected since"`
+	Lifted     bool          `json:"lifted,omitempty" doc:"It was taken back: by registers as they became later it does not hold"`
 	rulebook.Finding
 }
 
 func (s *server) findingEntryOf(f projections.FindingItem) findingEntry {
 	e := findingEntry{
 		Position: f.Position, Case: f.Case, Event: f.Event, Agency: f.Agency, Procedure: f.Procedure, Act: f.Act, ActName: text(f.Act, f.Act),
-		OccurredAt: f.OccurredAt.In(calendar.Shanghai), RecordedAt: f.RecordedAt.UTC(), Imported: f.Imported, Corrected: f.Corrected, Finding: f.Finding,
+		OccurredAt: f.OccurredAt.In(calendar.Shanghai), RecordedAt: f.RecordedAt.UTC(), Imported: f.Imported, Corrected: f.Corrected, Lifted: f.Lifted, Finding: f.Finding,
 	}
-	if p, ok := s.Book.Edition(f.Procedure, f.Edition); ok {
+	if p, ok := s.procedureOf(f.Agency, f.Procedure, f.Edition); ok {
 		e.ActName = actName(p, f.Act)
 	}
 	return e
@@ -362,6 +363,8 @@ func findingColumns() []column[findingEntry] {
 		{text("记录时间", "recorded"), func(e findingEntry) any { return e.RecordedAt }},
 		{text("到期日", "due"), func(e findingEntry) any { return e.Due }},
 		{text("已更正", "corrected"), func(e findingEntry) any { return e.Corrected }},
+		{text("不再成立", "lifted"), func(e findingEntry) any { return e.Lifted }},
+		{text("撤回的认定", "lifts"), func(e findingEntry) any { return e.Lifts }},
 		{text("依据待核", "assumed"), func(e findingEntry) any { return e.Assumed }},
 		{text("导入", "imported"), func(e findingEntry) any { return e.Imported }},
 		{text("机关", "agency"), func(e findingEntry) any { return e.Agency }},

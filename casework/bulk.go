@@ -138,9 +138,13 @@ func (d *Desk) draftAll(ctx context.Context, drafts []*draft, commands []domain.
 		}
 		facts, at, err := d.lookUp(ctx, lookups)
 		for _, dr := range waiting {
-			if err != nil {
+			switch {
+			case err != nil && (dr.reg.NoFacts || ctx.Err() != nil): // it needs them
 				results[dr.left[0]].Err = err
 				dr.left = dr.left[1:]
+				continue
+			case err != nil:
+				dr.reg.NoFacts = true
 			}
 			dr.reg.Facts, dr.reg.FactsAt = facts, at
 		}
@@ -151,7 +155,7 @@ func (d *Desk) draftAll(ctx context.Context, drafts []*draft, commands []domain.
 // before made of it, until one needs to know what registers hold.
 func (d *Desk) draft(dr *draft, commands []domain.Command, results []Result) []rulebook.Lookup {
 	now := d.registers()
-	dr.reg.Roster, dr.reg.Parameters, dr.reg.Calendars = now.Roster, now.Parameters, now.Calendars
+	dr.reg.Roster, dr.reg.Parameters, dr.reg.Calendars, dr.reg.Laws = now.Roster, now.Parameters, now.Calendars, now.Laws
 	for ; len(dr.left) > 0; dr.left = dr.left[1:] {
 		i := dr.left[0]
 		cmd := commands[i]
@@ -162,7 +166,7 @@ func (d *Desk) draft(dr *draft, commands []domain.Command, results []Result) []r
 			results[i].Receipt, results[i].Err = same(cmd, receipt)
 			continue
 		}
-		event, err := domain.Decide(d.book, dr.reg, dr.c, cmd, d.stamp())
+		event, err := domain.Decide(d.law, dr.reg, dr.c, cmd, d.stamp())
 		var ask *domain.Unanswered
 		if errors.As(err, &ask) {
 			return ask.Lookups
@@ -177,7 +181,7 @@ func (d *Desk) draft(dr *draft, commands []domain.Command, results []Result) []r
 			results[i].Err = err
 			continue
 		}
-		next, err := domain.Evolve(d.book, dr.c, domain.Recorded{Digest: domain.DigestOf(data), Event: event})
+		next, err := domain.Evolve(d.law, dr.c, domain.Recorded{Digest: domain.DigestOf(data), Event: event})
 		if err != nil {
 			results[i].Err = err
 			continue

@@ -57,9 +57,10 @@ type Cases interface {
 
 // A Desk carries out commands on cases.
 type Desk struct {
-	book      *rulebook.Book
+	law       domain.Law
 	registers func() domain.Registers
 	facts     Facts
+	patience  time.Duration // how long facts may take
 	store     Store
 	now       func() time.Time
 
@@ -90,19 +91,23 @@ type Facts func(ctx context.Context, lookups []rulebook.Lookup, from uint64) (ru
 // Options are the parts of a desk that have a default.
 type Options struct {
 	Registers func() domain.Registers // what acts are judged by now; nil: nothing, see domain.Registers
-	Facts     Facts                   // nil: an act whose rules ask registers cannot be recorded
+	Facts     Facts                   // nil: no register can be asked, see Desk.Decide
+	Patience  time.Duration           // how long registers may take to answer; 0: 5 s
 	Now       func() time.Time        // nil: time.Now
 	Keep      int                     // cases kept in memory; 0: 20,000
 }
 
-// New returns a desk that judges by book and records in store. Cases that are
+// New returns a desk that judges by law and records in store. Cases that are
 // not in memory come from cases; where that is nil, from the store itself.
-func New(book *rulebook.Book, store Store, cases Cases, o Options) *Desk {
+func New(law domain.Law, store Store, cases Cases, o Options) *Desk {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
 	if o.Registers == nil {
 		o.Registers = func() domain.Registers { return domain.Registers{} }
+	}
+	if o.Patience == 0 {
+		o.Patience = 5 * time.Second
 	}
 	if o.Keep == 0 {
 		o.Keep = 20_000
@@ -111,7 +116,7 @@ func New(book *rulebook.Book, store Store, cases Cases, o Options) *Desk {
 	if err != nil {
 		panic("casework: " + err.Error())
 	}
-	d := &Desk{book: book, registers: o.Registers, facts: o.Facts, store: store, now: o.Now, known: known, cases: cases}
+	d := &Desk{law: law, registers: o.Registers, facts: o.Facts, patience: o.Patience, store: store, now: o.Now, known: known, cases: cases}
 	d.cold = gather.Group[domain.CaseID, found]{Max: 1000, Do: d.find}
 	return d
 }
@@ -184,18 +189,26 @@ func (d *Desk) Record(ctx context.Context, cmd domain.Command) (domain.Receipt, 
 }
 
 // Decide judges a command against a case, with what the registers hold now. It
-// records nothing. Besides the answers of domain.Decide it fails where the
-// registers cannot be read.
+// records nothing. Where registers of other cases cannot be read, what has happened
+// is judged without them and says so; besides the answers of domain.Decide it then fails
+// for what would create a legal effect.
 func (d *Desk) Decide(ctx context.Context, c *domain.Case, cmd domain.Command) (domain.Event, error) {
 	reg := d.registers()
+	var wrong error // why registers cannot be asked
 	for {
-		event, err := domain.Decide(d.book, reg, c, cmd, d.stamp())
+		event, err := domain.Decide(d.law, reg, c, cmd, d.stamp())
 		var ask *domain.Unanswered
 		if !errors.As(err, &ask) {
 			return event, err
 		}
-		if reg.Facts, reg.FactsAt, err = d.lookUp(ctx, ask.Lookups); err != nil {
-			return domain.Event{}, err
+		if reg.NoFacts {
+			return domain.Event{}, wrong
+		}
+		if reg.Facts, reg.FactsAt, wrong = d.lookUp(ctx, ask.Lookups); wrong != nil {
+			if ctx.Err() != nil {
+				return domain.Event{}, wrong
+			}
+			reg.Facts, reg.NoFacts = nil, true
 		}
 	}
 }
@@ -206,6 +219,8 @@ func (d *Desk) lookUp(ctx context.Context, lookups []rulebook.Lookup) (rulebook.
 	if d.facts == nil {
 		return nil, 0, errors.New("the law asks registers, and there are none at hand")
 	}
+	ctx, cancel := context.WithTimeout(ctx, d.patience)
+	defer cancel()
 	facts, at, err := d.facts(ctx, lookups, uint64(d.store.End()))
 	if err != nil {
 		return nil, 0, fmt.Errorf("look up registers: %w", err)
@@ -243,7 +258,7 @@ func same(cmd domain.Command, receipt domain.Receipt) (domain.Receipt, error) {
 // next command finds it in memory.
 func (d *Desk) keep(s seen, event domain.Event, data []byte, at eventstore.Position) (seen, domain.Receipt, error) {
 	r := domain.Recorded{Position: uint64(at), Digest: domain.DigestOf(data), Raw: data, Event: event}
-	next, err := domain.Evolve(d.book, s.c, r)
+	next, err := domain.Evolve(d.law, s.c, r)
 	if err != nil {
 		return seen{}, domain.Receipt{}, err
 	}
@@ -307,7 +322,7 @@ func (d *Desk) read(ctx context.Context, id domain.CaseID) (seen, error) {
 
 // unfold folds a case from the read model and the store's memory after it.
 func (d *Desk) unfold(id domain.CaseID, records []domain.Recorded, through uint64) (seen, bool, error) {
-	c, err := domain.Replay(d.book, records)
+	c, err := domain.Replay(d.law, records)
 	if err != nil {
 		return seen{}, false, err
 	}
@@ -344,7 +359,7 @@ func (d *Desk) fold(s seen, records []eventstore.Record, through eventstore.Posi
 		if err != nil {
 			return seen{}, err
 		}
-		if s.c, err = domain.Evolve(d.book, s.c, r); err != nil {
+		if s.c, err = domain.Evolve(d.law, s.c, r); err != nil {
 			return seen{}, err
 		}
 	}

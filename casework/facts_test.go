@@ -213,7 +213,8 @@ func TestFacts(t *testing.T) {
 	}
 }
 
-// TestNoFacts fails where registers cannot be read, and keeps nothing.
+// TestNoFacts records what has happened also where registers cannot be read, with a
+// finding that says what it could not be judged by.
 func TestNoFacts(t *testing.T) {
 	law, err := rulebook.Load(fstest.MapFS{"visit.yaml": {Data: []byte(visits)}})
 	if err != nil {
@@ -232,14 +233,22 @@ func TestNoFacts(t *testing.T) {
 			ID: name, Case: domain.CaseID("K-" + name), Agency: "kjj", Procedure: "visit", Act: "enter", At: time.Now().Add(-time.Minute),
 			Actor: domain.Actor{ID: "li"}, Fields: map[string]json.RawMessage{"firm": json.RawMessage(`"甲"`)},
 		}
-		if r, err := desk.Record(t.Context(), cmd); err == nil {
-			t.Errorf("%s: recorded %+v", name, r)
+		if r, err := desk.Record(t.Context(), cmd); err != nil || len(r.Findings) != 1 || !r.Findings[0].Failed {
+			t.Errorf("%s: %+v, %v", name, r.Findings, err)
 		}
-		if res := desk.RecordAll(t.Context(), []domain.Command{cmd})[0]; res.Err == nil {
-			t.Errorf("%s, in bulk: recorded %+v", name, res.Receipt)
+		cmd.Case += "-2"
+		if res := desk.RecordAll(t.Context(), []domain.Command{cmd})[0]; res.Err != nil || len(res.Receipt.Findings) != 1 || !res.Receipt.Findings[0].Failed {
+			t.Errorf("%s, in bulk: %+v, %v", name, res.Receipt.Findings, res.Err)
+		}
+		// Who gave up waiting has not recorded it.
+		gone, cancel := context.WithCancel(t.Context())
+		cancel()
+		cmd.Case += "-3"
+		if r, err := desk.Record(gone, cmd); err == nil {
+			t.Errorf("%s, given up: %+v", name, r)
 		}
 	}
-	if end, err := store.Last(t.Context()); err != nil || end != eventstore.Position(0) {
-		t.Errorf("the record ends at %d, %v; want nothing in it", end, err)
+	if end, err := store.Last(t.Context()); err != nil || end != eventstore.Position(4) {
+		t.Errorf("the record ends at %d, %v; want four records", end, err)
 	}
 }

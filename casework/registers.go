@@ -13,12 +13,14 @@ import (
 
 	"liuhen/domain"
 	"liuhen/domain/calendar"
+	"liuhen/domain/rulebook"
 	"liuhen/eventstore"
 )
 
 // Registers follow the log for what acts are judged by beside their own case
 // and is asked of every act: the register of officers, the values that agencies
-// have put in force, and the calendars that they count days by. What they say is passed into each judgement as a
+// have put in force, the calendars that they count days by, and the law files of their
+// own that they have put in force. What they say is passed into each judgement as a
 // value, and is frozen into the event, so that a replay judges by the same.
 type Registers struct {
 	mu    sync.Mutex // guards what follows
@@ -32,10 +34,11 @@ type known struct {
 	officers   *domain.Register
 	parameters *domain.Parameters
 	calendars  *domain.Calendars
+	laws       *domain.Laws
 }
 
 // procedures are those whose cases make up the registers.
-var procedures = []string{domain.RegisterProcedure, domain.ParametersProcedure, domain.NoticeProcedure}
+var procedures = []string{domain.RegisterProcedure, domain.ParametersProcedure, domain.NoticeProcedure, domain.LawProcedure}
 
 // with returns the registers after further records, which are complete up to a
 // position.
@@ -52,7 +55,11 @@ func (k known) with(records []domain.Recorded, through uint64) (known, error) {
 	if err != nil {
 		return known{}, err
 	}
-	return known{officers.UpTo(through), parameters.UpTo(through), calendars.UpTo(through)}, nil
+	laws, err := k.laws.With(records...)
+	if err != nil {
+		return known{}, err
+	}
+	return known{officers.UpTo(through), parameters.UpTo(through), calendars.UpTo(through), laws.UpTo(through)}, nil
 }
 
 // A Log is what registers follow; an *eventstore.Store is one.
@@ -71,7 +78,7 @@ type Past interface {
 // NewRegisters returns registers that know only the officers below, which may be
 // nil, and a calendar.
 func NewRegisters(below *domain.RosterFile, base *calendar.Calendar) *Registers {
-	return &Registers{now: known{domain.NewRegister(below), domain.NewParameters(), domain.NewCalendars(base)}, moved: make(chan struct{})}
+	return &Registers{now: known{domain.NewRegister(below), domain.NewParameters(), domain.NewCalendars(base), domain.NewLaws()}, moved: make(chan struct{})}
 }
 
 func (r *Registers) look() (known, <-chan struct{}) {
@@ -91,7 +98,7 @@ func (r *Registers) set(next known) {
 // Now is what acts are judged by now.
 func (r *Registers) Now() domain.Registers {
 	now, _ := r.look()
-	return domain.Registers{Roster: now.officers, Parameters: now.parameters, Calendars: now.calendars}
+	return domain.Registers{Roster: now.officers, Parameters: now.parameters, Calendars: now.calendars, Laws: now.laws}
 }
 
 // Calendar is what an agency counts days by now.
@@ -99,6 +106,18 @@ func (r *Registers) Calendar(agency string) *calendar.Calendar {
 	now, _ := r.look()
 	cal, _ := now.calendars.For(agency)
 	return cal
+}
+
+// Law is the files of its own that an agency has in force on a day.
+func (r *Registers) Law(agency string, on calendar.Date) []rulebook.FileRef {
+	now, _ := r.look()
+	return now.laws.On(agency, on)
+}
+
+// HaveLaw reports whether any agency has put a law file of its own in force.
+func (r *Registers) HaveLaw() bool {
+	now, _ := r.look()
+	return now.laws.Any()
 }
 
 // Status is how far they have come, and why they go no further.

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"sort"
+	"time"
 
 	"liuhen/domain/calendar"
 	"liuhen/domain/rulebook"
@@ -37,12 +38,17 @@ type FactsThen map[Asked][]rulebook.Entry
 
 // A Rejudging goes through the records of one case again and judges each act
 // anew by what came before it, as Decide did when the act was recorded. It may
-// be by another book than then, such as a draft of a law.
+// be by another law than then, such as a draft.
 type Rejudging struct {
-	procedure *rulebook.Procedure
+	law       Law
+	procedure *rulebook.Procedure // as the files have it by which the record at hand was judged
+	files     []rulebook.FileRef  // these
 	history   *rulebook.History
 	then      Then
 	today     *Today // nil: by what was known then
+
+	lastAct time.Time          // of the records taken in
+	last    []rulebook.FileRef // by which the act was judged that was carried out last; see Case.Law
 }
 
 // Today is what registers hold now, for acts that are judged again by it.
@@ -60,14 +66,20 @@ func RejudgeToday(p *rulebook.Procedure, today Today, first *Recorded) *Rejudgin
 	return &Rejudging{procedure: p, history: p.NewHistory(string(first.Subject), first.Agency()), today: &today}
 }
 
-// Rejudge begins with the case of a first record. It fails where book does not
+// Rejudge begins with the case of a first record. It fails where law does not
 // have the procedure in the edition that the case goes by.
-func Rejudge(book *rulebook.Book, then Then, first *Recorded) (*Rejudging, error) {
+func Rejudge(law Law, then Then, first *Recorded) (*Rejudging, error) {
+	book, err := law.Under(first.Data.Law)
+	if err != nil {
+		return nil, fmt.Errorf("case %s: %w", first.Subject, err)
+	}
 	p, ok := book.Edition(first.Procedure(), first.Edition)
 	if !ok {
 		return nil, fmt.Errorf("case %s: no procedure %s in edition %s", first.Subject, first.Procedure(), first.Edition)
 	}
-	return &Rejudging{procedure: p, history: p.NewHistory(string(first.Subject), first.Agency()), then: then}, nil
+	return &Rejudging{
+		law: law, procedure: p, files: first.Data.Law, history: p.NewHistory(string(first.Subject), first.Agency()), then: then,
+	}, nil
 }
 
 // Next judges the next record, with the officers as it has frozen them, and
@@ -87,12 +99,53 @@ func (j *Rejudging) Asks(r *Recorded, facts FactsThen) ([]Asked, error) {
 }
 
 // take takes a record in that has been judged.
-func (j *Rejudging) take(r *Recorded) { j.history = j.history.Append(r.Step()) }
+func (j *Rejudging) take(r *Recorded) {
+	j.history = j.history.Append(r.Step())
+	if !r.Time.Before(j.lastAct) {
+		j.lastAct, j.last = r.Time, r.Data.Law
+	}
+}
+
+// under goes on by the files of the agency that a record was judged by.
+func (j *Rejudging) under(files []rulebook.FileRef) error {
+	if j.law == nil {
+		return nil // it is judged by the one procedure that was given
+	}
+	if slices.Equal(files, j.files) {
+		return nil
+	}
+	p, err := lawOf(j.law, files, j.procedure)
+	if err != nil {
+		return err
+	}
+	if p != nil {
+		j.procedure, j.history = p, j.history.Under(p)
+	}
+	j.files = files
+	return nil
+}
 
 // notes reports whether the act of a record notes findings on earlier ones.
 func (j *Rejudging) notes(r *Recorded) bool {
 	act, ok := j.procedure.Act(r.Act())
 	return ok && act.Notes
+}
+
+// again is what a record that notes findings judged earlier acts by.
+func (j *Rejudging) again(r *Recorded, roster Roster, known rulebook.Known) rulebook.Again {
+	again := rulebook.Again{Known: known}
+	if roster != nil {
+		again.Certify = func(officers []rulebook.Officer, on calendar.Date) []rulebook.Officer {
+			return certified(roster, r.Agency(), officers, on)
+		}
+	}
+	again.Law = func(files []rulebook.FileRef) *rulebook.Procedure {
+		if p, err := lawOf(j.law, files, j.procedure); err == nil && p != nil {
+			return p // it could be read when the record of that act was judged
+		}
+		return j.procedure
+	}
+	return again
 }
 
 // judge judges a record with the officers of a roster, nil for those that the
@@ -114,13 +167,7 @@ func (j *Rejudging) judge(r *Recorded, roster Roster, facts FactsThen) (found []
 		step.Officers = certified(roster, r.Agency(), step.Officers, calendar.DateOf(r.Time))
 		return j.procedure.Judge(j.history, step, known), missing, nil
 	}
-	again := rulebook.Again{Known: known}
-	if roster != nil {
-		again.Certify = func(officers []rulebook.Officer, on calendar.Date) []rulebook.Officer {
-			return certified(roster, r.Agency(), officers, on)
-		}
-	}
-	return j.procedure.Note(j.history, step, again), missing, nil
+	return j.procedure.Note(j.history, step, j.again(r, roster, known)), missing, nil
 }
 
 // step is a record as it is judged: today, with the values and the certificates
@@ -138,10 +185,14 @@ func (j *Rejudging) step(r *Recorded) rulebook.Step {
 	return step
 }
 
-// known is what a record is judged by beside its case: the calendar that it was
-// judged by, and what registers of other cases held at the position at which
-// they were read for it, or, where none were asked then, just before it.
+// known is what a record is judged by beside its case: the files of its agency, the
+// calendar that it was judged by, and what registers of other cases held at the
+// position at which they were read for it, or, where none were asked then, just before
+// it.
 func (j *Rejudging) known(r *Recorded, facts FactsThen) (known rulebook.Known, missing []Asked, err error) {
+	if err := j.under(r.Data.Law); err != nil {
+		return known, nil, err
+	}
 	if at := r.Data.CalendarAt; at > 0 && j.then.Calendar != nil {
 		if known.Calendar, err = j.then.Calendar(r.Agency(), at); err != nil {
 			return known, nil, fmt.Errorf("calendar at %d: %w", at, err)
@@ -149,6 +200,9 @@ func (j *Rejudging) known(r *Recorded, facts FactsThen) (known rulebook.Known, m
 	}
 	at := r.Position - 1
 	if r.Data.Registers != nil {
+		if r.Data.Registers.Unanswered && j.today == nil {
+			return known, nil, nil
+		}
 		at = r.Data.Registers.At
 	}
 	if j.today != nil {
@@ -160,7 +214,9 @@ func (j *Rejudging) known(r *Recorded, facts FactsThen) (known rulebook.Known, m
 	case j.notes(r) && j.today != nil:
 		return known, nil, nil
 	case j.notes(r):
-		lookups = func() []rulebook.Lookup { return j.procedure.NoteLookups(j.history, r.Step(), known) }
+		lookups = func() []rulebook.Lookup {
+			return j.procedure.NoteLookups(j.history, r.Step(), j.again(r, nil, known))
+		}
 	}
 	for asks := lookups(); len(asks) > 0 && missing == nil; asks = lookups() {
 		if known.Facts == nil {
@@ -180,8 +236,8 @@ func (j *Rejudging) known(r *Recorded, facts FactsThen) (known rulebook.Known, m
 
 // asks is what registers have to be asked for to judge all records of a case,
 // as far as that can be told by what is known.
-func asks(book *rulebook.Book, then Then, records []Recorded, facts FactsThen) ([]Asked, error) {
-	again, err := Rejudge(book, then, &records[0])
+func asks(law Law, then Then, records []Recorded, facts FactsThen) ([]Asked, error) {
+	again, err := Rejudge(law, then, &records[0])
 	if err != nil {
 		return nil, err
 	}
@@ -253,7 +309,7 @@ func JudgeToday(p *rulebook.Procedure, today Today, records []Recorded, ask func
 }
 
 // JudgeAgain judges every act of a case anew: by the edition that the case goes
-// by, on what was recorded before it, and with the registers as they had been
+// by, with the files of its agency that the record names, on what was recorded before it, and with the registers as they had been
 // read when it was recorded. It returns the acts of which that does not give,
 // to the letter, the findings in the record, or of which the register does not
 // give the officers' certificates in it.
@@ -262,13 +318,13 @@ func JudgeToday(p *rulebook.Procedure, today Today, records []Recorded, ask func
 // (a nil Roster or Facts), the acts that cannot be judged without are left out:
 // those that looked at registers of other cases, and those that noted what
 // registers had come to say of earlier acts.
-func JudgeAgain(book *rulebook.Book, then Then, records []Recorded) ([]Difference, error) {
+func JudgeAgain(law Law, then Then, records []Recorded) ([]Difference, error) {
 	if len(records) == 0 {
 		return nil, nil
 	}
 	known := FactsThen{}
 	for then.Facts != nil {
-		ask, err := asks(book, then, records, known)
+		ask, err := asks(law, then, records, known)
 		if err != nil {
 			return nil, err
 		}
@@ -281,7 +337,7 @@ func JudgeAgain(book *rulebook.Book, then Then, records []Recorded) ([]Differenc
 		}
 		maps.Copy(known, answers)
 	}
-	again, err := Rejudge(book, then, &records[0])
+	again, err := Rejudge(law, then, &records[0])
 	if err != nil {
 		return nil, err
 	}
@@ -302,6 +358,9 @@ func JudgeAgain(book *rulebook.Book, then Then, records []Recorded) ([]Differenc
 
 // difference judges one record; nil where it is as it was, or cannot be judged.
 func (j *Rejudging) difference(r *Recorded, facts FactsThen) (*Difference, error) {
+	if err := j.under(r.Data.Law); err != nil {
+		return nil, err
+	}
 	var roster Roster
 	if at := r.Data.RosterAt; at > 0 && j.then.Roster != nil {
 		var err error

@@ -3,6 +3,7 @@ package domain
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"liuhen/domain/calendar"
@@ -26,8 +27,10 @@ type Case struct {
 	Head      Digest              // of the last record
 	History   *rulebook.History
 	Closed    bool
+	Law       []rulebook.FileRef // files that its agency had put in force and that it goes by: those of the act that was carried out last
 
-	last *link // newest first; shared with the cases before this one
+	lastAct time.Time // when that was
+	last    *link     // newest first; shared with the cases before this one
 }
 
 type link struct {
@@ -49,10 +52,10 @@ type Overdue struct {
 // first. It judges nothing: what is recorded happened. It fails with ErrChain
 // where the record is not the next one of the case, and where book does not
 // have the procedure.
-func Evolve(book *rulebook.Book, c *Case, r Recorded) (*Case, error) {
+func Evolve(law Law, c *Case, r Recorded) (*Case, error) {
 	if c == nil {
 		var err error
-		if c, err = unopened(book, r); err != nil {
+		if c, err = unopened(law, r); err != nil {
 			return nil, err
 		}
 	}
@@ -63,31 +66,48 @@ func Evolve(book *rulebook.Book, c *Case, r Recorded) (*Case, error) {
 		return nil, fmt.Errorf("%w: case %s, position %d: revision %d after %d, previous digest %.15s, want %.15s",
 			ErrChain, r.Subject, r.Position, r.Revision, c.Revision, r.Previous, c.Head)
 	}
-	return c.take(r), nil
+	return c.take(law, r)
 }
 
 // unopened is a case before its first record.
-func unopened(book *rulebook.Book, first Recorded) (*Case, error) {
+func unopened(law Law, first Recorded) (*Case, error) {
+	book, err := law.Under(first.Data.Law)
+	if err != nil {
+		return nil, fmt.Errorf("case %s, position %d: %w", first.Subject, first.Position, err)
+	}
 	procedure, ok := book.Edition(first.Procedure(), first.Edition)
 	if !ok {
 		return nil, fmt.Errorf("case %s: no procedure %s in edition %s", first.Subject, first.Procedure(), first.Edition)
 	}
 	return &Case{
 		ID: first.Subject, Agency: first.Agency(), Procedure: procedure,
-		History: procedure.NewHistory(string(first.Subject), first.Agency()),
+		History: procedure.NewHistory(string(first.Subject), first.Agency()), Law: first.Data.Law,
 	}, nil
 }
 
-// take is the case with one more record, whatever came before it.
-func (c *Case) take(r Recorded) *Case {
+// take is the case with one more record, whatever came before it. Without a law it goes
+// on by what it went by, and cannot fail.
+func (c *Case) take(law Law, r Recorded) (*Case, error) {
 	next := *c
+	if law != nil && !r.Time.Before(next.lastAct) { // an act that is recorded late changes nothing of this
+		next.lastAct = r.Time
+		if !slices.Equal(r.Data.Law, next.Law) {
+			p, err := lawOf(law, r.Data.Law, next.Procedure)
+			if err != nil {
+				return nil, fmt.Errorf("case %s, position %d: %w", r.Subject, r.Position, err)
+			}
+			if p != nil {
+				next.Procedure, next.History, next.Law = p, next.History.Under(p), r.Data.Law
+			}
+		}
+	}
 	next.Revision, next.Position, next.Head = r.Revision, r.Position, r.Digest
 	next.History = next.History.Append(r.Step())
 	if act, ok := next.Procedure.Act(r.Act()); ok && act.Closes {
 		next.Closed = true
 	}
 	next.last = &link{command: r.Command, before: next.last, receipt: ReceiptOf(r)}
-	return &next
+	return &next, nil
 }
 
 // ReceiptOf is the receipt of a record.
@@ -99,11 +119,11 @@ func ReceiptOf(r Recorded) Receipt {
 }
 
 // Replay folds records in the order of the case.
-func Replay(book *rulebook.Book, records []Recorded) (*Case, error) {
+func Replay(law Law, records []Recorded) (*Case, error) {
 	var c *Case
 	for _, r := range records {
 		var err error
-		if c, err = Evolve(book, c, r); err != nil {
+		if c, err = Evolve(law, c, r); err != nil {
 			return nil, err
 		}
 	}

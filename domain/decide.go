@@ -25,9 +25,11 @@ var ErrNoCase = errors.New("no such case")
 type Registers struct {
 	Parameters *Parameters    // nil: those of the law files
 	Calendars  *Calendars     // nil: the book's own
+	Laws       *Laws          // nil: no agency has put a law file of its own in force
 	Roster     Roster         // nil: what a command says of officers is taken as it is
 	Facts      rulebook.Facts // what registers of other cases hold, as far as it was asked for
 	FactsAt    uint64         // the position of the log at which Facts were read
+	NoFacts    bool           // registers of other cases cannot be asked now: a fact is recorded all the same, and judged when they can
 }
 
 // Unanswered says what has to be looked up in registers before a command can
@@ -54,13 +56,14 @@ type Stamp struct {
 // case is not as the caller saw it) and ErrNoCase.
 //
 // Where rules need to know what registers hold, and reg has not got it, it
-// returns *Unanswered: ask for it, at one position, and decide again.
-func Decide(book *rulebook.Book, reg Registers, c *Case, cmd Command, stamp Stamp) (Event, error) {
+// returns *Unanswered: ask for it, at one position, and decide again. Where it cannot
+// be asked for (reg.NoFacts) it does so only for what would create a legal effect.
+func Decide(law Law, reg Registers, c *Case, cmd Command, stamp Stamp) (Event, error) {
 	if problems := cmd.check(); len(problems) > 0 {
 		return Event{}, &Invalid{Problems: problems}
 	}
 	if c == nil {
-		return open(book, reg, cmd, stamp)
+		return open(law, reg, cmd, stamp)
 	}
 	if cmd.CorrectsCommand != "" {
 		receipt, ok := c.Carried(cmd.CorrectsCommand)
@@ -72,12 +75,20 @@ func Decide(book *rulebook.Book, reg Registers, c *Case, cmd Command, stamp Stam
 	if cmd.Procedure != "" || cmd.Expect != 0 && cmd.Expect != c.Revision {
 		return Event{}, &Stale{Case: c.ID, Expected: cmd.Expect, Actual: c.Revision}
 	}
-	return decide(c, reg, cmd, stamp)
+	return decide(law, c, reg, cmd, stamp)
 }
 
-func open(book *rulebook.Book, reg Registers, cmd Command, stamp Stamp) (Event, error) {
+func open(law Law, reg Registers, cmd Command, stamp Stamp) (Event, error) {
 	if cmd.Procedure == "" {
 		return Event{}, fmt.Errorf("%w: %s", ErrNoCase, cmd.Case)
+	}
+	var files []rulebook.FileRef
+	if cmd.Procedure != LawProcedure {
+		files = reg.Laws.On(cmd.Agency, calendar.DateOf(cmd.At))
+	}
+	book, err := law.Under(files)
+	if err != nil {
+		return Event{}, err
 	}
 	procedure, ok := book.InForce(cmd.Procedure, calendar.DateOf(cmd.At))
 	if !ok {
@@ -91,12 +102,16 @@ func open(book *rulebook.Book, reg Registers, cmd Command, stamp Stamp) (Event, 
 	}
 	c := &Case{
 		ID: cmd.Case, Agency: cmd.Agency, Procedure: procedure,
-		History: procedure.NewHistory(string(cmd.Case), cmd.Agency),
+		History: procedure.NewHistory(string(cmd.Case), cmd.Agency), Law: files,
 	}
-	return decide(c, reg, cmd, stamp)
+	return decide(law, c, reg, cmd, stamp)
 }
 
-func decide(c *Case, reg Registers, cmd Command, stamp Stamp) (Event, error) {
+func decide(law Law, c *Case, reg Registers, cmd Command, stamp Stamp) (Event, error) {
+	c, files, err := c.underLaw(law, reg, cmd)
+	if err != nil {
+		return Event{}, err
+	}
 	p := c.Procedure
 	if p.Reserves(cmd.Act) {
 		return Event{}, fmt.Errorf("%w: %w", ErrNothingToNote, &Invalid{Problems: problem("act", "该行为只由系统记录", "only the program records this act")})
@@ -132,6 +147,7 @@ func decide(c *Case, reg Registers, cmd Command, stamp Stamp) (Event, error) {
 		Data: Data{
 			ActorName:   cmd.Actor.Name,
 			Officers:    certified(reg.Roster, c.Agency, cmd.Officers, calendar.DateOf(cmd.At)),
+			Law:         files,
 			Place:       cmd.Place,
 			Fields:      fields,
 			Documents:   cmd.Documents,
@@ -151,23 +167,30 @@ func decide(c *Case, reg Registers, cmd Command, stamp Stamp) (Event, error) {
 	known := rulebook.Known{Facts: reg.Facts, Calendar: cal}
 	event.Data.Parameters = p.Applied(cmd.Act, reg.Parameters.On(c.Agency, calendar.DateOf(cmd.At)))
 	if act, ok := p.Act(cmd.Act); ok && act.Notes {
-		return c.note(reg, known, cmd, event)
+		return c.note(law, reg, known, cmd, event)
 	}
 	step := event.Step()
 	asked, missing := p.Asks(c.History, step, known)
-	if len(missing) > 0 {
+	if len(missing) > 0 && (!reg.NoFacts || c.creates(cmd)) {
 		return Event{}, &Unanswered{Lookups: asked}
 	}
-	if len(asked) > 0 {
+	switch {
+	case len(missing) > 0: // what has happened is recorded; a rule that it cannot be judged by says so
+		known.Facts = nil
+		event.Data.Registers = &RegistersRead{Asked: asked, Unanswered: true}
+	case len(asked) > 0:
 		event.Data.Registers = &RegistersRead{At: reg.FactsAt, Asked: asked}
 	}
 	event.Data.Findings = p.Judge(c.History, step, known)
-	return event, c.weigh(cmd, event)
+	if err := c.weigh(cmd, event); err != nil || p.Name != LawProcedure {
+		return event, err
+	}
+	return event, c.checkLawFile(law, reg, event.Step())
 }
 
 // note makes the event of an act that records findings on earlier acts. Where
 // there is nothing to record the command is Invalid.
-func (c *Case) note(reg Registers, known rulebook.Known, cmd Command, event Event) (Event, error) {
+func (c *Case) note(law Law, reg Registers, known rulebook.Known, cmd Command, event Event) (Event, error) {
 	if cmd.Import != nil || cmd.Corrects != "" {
 		return Event{}, invalid("act", "系统登记的问题不能导入，也不能更正", "what the program notes is neither imported nor corrected")
 	}
@@ -176,14 +199,26 @@ func (c *Case) note(reg Registers, known rulebook.Known, cmd Command, event Even
 	}
 	p := c.Procedure
 	step := event.Step()
-	asked, missing := p.NoteAsks(c.History, step, known)
+	again := rulebook.Again{Known: known}
+	var unreadable error
+	again.Law = func(files []rulebook.FileRef) *rulebook.Procedure {
+		then, err := lawOf(law, files, p)
+		if err != nil || then == nil {
+			unreadable = errors.Join(unreadable, err)
+			return p
+		}
+		return then
+	}
+	asked, missing := p.NoteAsks(c.History, step, again)
+	if unreadable != nil {
+		return Event{}, unreadable
+	}
 	if len(missing) > 0 {
 		return Event{}, &Unanswered{Lookups: asked}
 	}
 	if len(asked) > 0 {
 		event.Data.Registers = &RegistersRead{At: reg.FactsAt, Asked: asked}
 	}
-	again := rulebook.Again{Known: known}
 	if reg.Roster != nil && reg.Roster.Knows(c.Agency) {
 		event.Data.RosterAt = reg.Roster.At()
 		again.Certify = func(officers []rulebook.Officer, on calendar.Date) []rulebook.Officer {
@@ -197,14 +232,19 @@ func (c *Case) note(reg Registers, known rulebook.Known, cmd Command, event Even
 	return event, c.weigh(cmd, event)
 }
 
+// creates reports whether a command asks for a new legal effect, which can be refused.
+func (c *Case) creates(cmd Command) bool {
+	act, known := c.Procedure.Act(cmd.Act)
+	return known && act.Effect && !cmd.AlreadyDone && cmd.Import == nil
+}
+
 // weigh decides whether the findings stand in the way. Facts, acts that were
 // carried out outside the system and imports are recorded whatever was found.
 func (c *Case) weigh(cmd Command, event Event) error {
 	if cmd.Import != nil {
 		return nil
 	}
-	act, known := c.Procedure.Act(cmd.Act)
-	effect := known && act.Effect && !cmd.AlreadyDone
+	effect := c.creates(cmd)
 	for _, f := range event.Data.Findings {
 		if f.Demands != "" {
 			return &Invalid{Problems: []rulebook.Problem{{Field: f.Demands, Rule: f.Rule, Detail: f.Detail}}}

@@ -49,6 +49,7 @@ type Data struct {
 	RosterAt    uint64               `json:"roster_at,omitempty"`   // position up to which the register of officers had been read
 	CalendarAt  uint64               `json:"calendar_at,omitempty"` // position of the newest notice on holidays that the agency had confirmed; 0: the program's own calendar
 	Registers   *RegistersRead       `json:"registers,omitempty"`   // what registers of other cases were asked, nil for none
+	Law         []rulebook.FileRef   `json:"law,omitempty"`         // files of its own that the agency had put in force and that the act was judged by, by name
 	Parameters  Fields               `json:"parameters,omitempty"`  // values that the agency had put in force and that the act was judged by
 	Place       string               `json:"place,omitempty"`
 	Fields      Fields               `json:"fields,omitempty"`
@@ -65,8 +66,9 @@ type Data struct {
 // RegistersRead says what registers of other cases were asked to judge an act,
 // so that it can be asked again.
 type RegistersRead struct {
-	At    uint64            `json:"at"` // position of the log at which they were read
-	Asked []rulebook.Lookup `json:"asked"`
+	At         uint64            `json:"at"` // position of the log at which they were read
+	Asked      []rulebook.Lookup `json:"asked"`
+	Unanswered bool              `json:"unanswered,omitempty"` // they could not be read then: a later record of the case says what came of it
 }
 
 // Encode makes the bytes that are stored and hashed. It is called once in the
@@ -116,6 +118,7 @@ func (e *Event) Step() rulebook.Step {
 		Corrects:    e.Data.Corrects,
 		RosterAt:    e.Data.RosterAt,
 		Params:      e.Data.Parameters,
+		Law:         e.Data.Law,
 		Findings:    e.Data.Findings,
 	}
 }

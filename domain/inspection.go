@@ -22,7 +22,8 @@ import (
 //
 // An Inspection records nothing and keeps no case: it needs memory for its counts.
 type Inspection struct {
-	book   *rulebook.Book
+	law    Law
+	book   *rulebook.Book // without files that agencies have put in force
 	then   Then
 	today  Today
 	scope  InspectionScope
@@ -109,12 +110,16 @@ type InspectionReport struct {
 
 // NewInspection returns an inspection that has seen no case yet. then are the
 // registers as they were, but for Facts, which Case is given; today those of now.
-func NewInspection(book *rulebook.Book, then Then, today Today, scope InspectionScope) *Inspection {
+func NewInspection(law Law, then Then, today Today, scope InspectionScope) (*Inspection, error) {
+	book, err := law.Under(nil)
+	if err != nil {
+		return nil, err
+	}
 	then.Facts = nil
 	return &Inspection{
-		book: book, then: then, today: today, scope: scope,
+		law: law, book: book, then: then, today: today, scope: scope,
 		report: InspectionReport{Differences: map[InspectionCause]int{}},
-	}
+	}, nil
 }
 
 // Report is what came of it so far.
@@ -124,18 +129,26 @@ func (n *Inspection) Report() InspectionReport { return n.report }
 // they are now, and by today's law. Those that do not apply are nil.
 type judges struct{ then, registers, law *Rejudging }
 
-func (n *Inspection) judges(first *Recorded) (judges, bool) {
-	then, err := Rejudge(n.book, n.then, first)
+func (n *Inspection) judges(first *Recorded) (judges, bool, error) {
+	if _, err := n.law.Under(first.Data.Law); err != nil {
+		return judges{}, false, err
+	}
+	then, err := Rejudge(n.law, n.then, first)
 	if err != nil {
-		return judges{}, false // the edition is gone
+		return judges{}, false, nil //nolint:nilerr // the edition is gone
 	}
 	j := judges{then: then, registers: RejudgeToday(then.procedure, n.today, first)}
+	j.registers.law, j.registers.files = n.law, then.files // by the files of then, which the records name
 	if n.scope.TodaysLaw {
-		if p, ok := n.book.InForce(first.Procedure(), n.scope.Today); ok && p != then.procedure {
+		book, err := n.law.Under(n.today.Laws.On(first.Agency(), n.scope.Today))
+		if err != nil {
+			return judges{}, false, err
+		}
+		if p, ok := book.InForce(first.Procedure(), n.scope.Today); ok && p != then.procedure {
 			j.law = RejudgeToday(p, n.today, first)
 		}
 	}
-	return j, true
+	return j, true, nil
 }
 
 func (j judges) all() []*Rejudging {
@@ -149,9 +162,9 @@ func (n *Inspection) Asks(records []Recorded, known FactsThen) ([]Asked, error) 
 	if len(records) == 0 {
 		return nil, nil
 	}
-	j, ok := n.judges(&records[0])
-	if !ok {
-		return nil, nil
+	j, ok, err := n.judges(&records[0])
+	if err != nil || !ok {
+		return nil, err
 	}
 	var all []Asked
 	for _, again := range j.all() {
@@ -190,7 +203,10 @@ func (n *Inspection) Case(records []Recorded, facts FactsThen) ([]Inspected, err
 	}
 	var out []Inspected
 	acts := n.report.Acts
-	j, ok := n.judges(&records[0])
+	j, ok, err := n.judges(&records[0])
+	if err != nil {
+		return nil, fmt.Errorf("inspect case %s: %w", records[0].Subject, err)
+	}
 	if !ok {
 		out = n.gone(records)
 	} else {

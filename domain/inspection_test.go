@@ -64,7 +64,7 @@ func causesOf(all []domain.Inspected) map[domain.InspectionCause]int {
 // took part in come out otherwise by the register of today, for that cause.
 func TestInspectionOfTheSample(t *testing.T) {
 	l := sampleLog(t, book)
-	n := domain.NewInspection(book, l.then(), l.today(l.register), l.whole())
+	n := newInspection(t, book, l.then(), l.today(l.register), l.whole())
 	all := l.inspects(n)
 	r := n.Report()
 	if r.Acts != len(l.log) || r.Cases != len(l.order) || r.Alarms != 0 || r.Unjudged != 0 || r.Same+len(all) != r.Acts {
@@ -86,7 +86,7 @@ func TestInspectionOfTheSample(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n = domain.NewInspection(book, l.then(), l.today(before), l.whole())
+	n = newInspection(t, book, l.then(), l.today(before), l.whole())
 	for _, d := range l.inspects(n) {
 		if d.Cause != domain.CauseRegisters || len(d.Judged) >= len(d.Recorded) {
 			t.Errorf("before the suspension: %+v", d)
@@ -94,7 +94,7 @@ func TestInspectionOfTheSample(t *testing.T) {
 	}
 
 	// Only what has an effect, and only of a part of the log.
-	n = domain.NewInspection(book, l.then(), l.today(l.register), domain.InspectionScope{After: 100, Through: 200})
+	n = newInspection(t, book, l.then(), l.today(l.register), domain.InspectionScope{After: 100, Through: 200})
 	effects := 0
 	for _, r := range l.log[100:200] {
 		p, _ := book.Edition(r.Procedure(), r.Edition)
@@ -133,7 +133,7 @@ func TestInspectionRaisesTheAlarm(t *testing.T) {
 		records[k].Data.Findings = slices.Clone(records[k].Data.Findings)
 		records[k].Data.Officers = slices.Clone(records[k].Data.Officers)
 		change(&records[k])
-		n := domain.NewInspection(book, l.then(), l.today(l.register), domain.InspectionScope{After: of.Position - 1, Through: of.Position, All: true})
+		n := newInspection(t, book, l.then(), l.today(l.register), domain.InspectionScope{After: of.Position - 1, Through: of.Position, All: true})
 		altered := *l
 		altered.byCase, altered.order = map[domain.CaseID][]domain.Recorded{of.Subject: records}, []domain.CaseID{of.Subject}
 		all := altered.inspects(n)
@@ -152,7 +152,7 @@ func TestInspectionTellsTheLaw(t *testing.T) {
 	l := sampleLog(t, bookWith(t, ownRule))
 	scope := l.whole()
 	inspect := func(b *rulebook.Book, scope domain.InspectionScope) ([]domain.Inspected, domain.InspectionReport) {
-		n := domain.NewInspection(b, l.then(), domain.Today{Registers: domain.Registers{}, At: uint64(len(l.log))}, scope)
+		n := newInspection(t, b, l.then(), domain.Today{Registers: domain.Registers{}, At: uint64(len(l.log))}, scope)
 		return l.inspects(n), n.Report()
 	}
 
@@ -196,7 +196,7 @@ func TestInspectionTellsTheLaw(t *testing.T) {
 		records[i].Edition = calendar.MakeDate(1990, 1, 1)
 	}
 	gone.byCase, gone.order = map[domain.CaseID][]domain.Recorded{"样例-001": records}, []domain.CaseID{"样例-001"}
-	n := domain.NewInspection(book, l.then(), domain.Today{}, scope)
+	n := newInspection(t, book, l.then(), domain.Today{}, scope)
 	all = gone.inspects(n)
 	if len(all) != len(records) || all[0].Cause != domain.CauseEditionGone || n.Report().Alarms != 0 || n.Report().Acts != len(records) || n.Report().Cases != 1 {
 		t.Errorf("the edition is gone: %d of %d, %+v", len(all), len(records), n.Report())
@@ -261,4 +261,13 @@ func TestRegistersToAndFro(t *testing.T) {
 	if _, err := at(0); err != nil {
 		t.Error(fmt.Errorf("at 0: %w", err))
 	}
+}
+
+func newInspection(t testing.TB, law domain.Law, then domain.Then, today domain.Today, scope domain.InspectionScope) *domain.Inspection {
+	t.Helper()
+	n, err := domain.NewInspection(law, then, today, scope)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }

@@ -21,6 +21,7 @@ type Past struct {
 	Case    *Case      // nil: it was not there yet
 	Records []Recorded // those that count, in their order
 
+	law      Law                // that it was folded by
 	calendar *calendar.Calendar // that days were counted by; nil: the book's own
 	noted    []StateFinding     // in hindsight: found later on acts that had happened
 }
@@ -32,25 +33,27 @@ type Past struct {
 // The fold is that of Evolve. Seen in hindsight it leaves out the records of acts
 // that had not happened, so that its revisions have gaps; that the whole is a
 // chain is checked all the same. It fails with ErrChain where it is not.
-func At(book *rulebook.Book, records []Recorded, m Moment, cal *calendar.Calendar) (Past, error) {
-	p := Past{Moment: m, Records: m.Of(records), calendar: cal}
+func At(law Law, records []Recorded, m Moment, cal *calendar.Calendar) (Past, error) {
+	p := Past{Moment: m, Records: m.Of(records), law: law, calendar: cal}
 	if len(p.Records) == 0 {
 		return p, nil
 	}
 	if !m.Hindsight() {
 		var err error
-		p.Case, err = Replay(book, p.Records)
+		p.Case, err = Replay(law, p.Records)
 		return p, err
 	}
-	if _, err := Replay(book, records); err != nil {
+	if _, err := Replay(law, records); err != nil {
 		return p, err
 	}
-	c, err := unopened(book, records[0])
+	c, err := unopened(law, records[0])
 	if err != nil {
 		return p, err
 	}
 	for _, r := range p.Records {
-		c = c.take(r)
+		if c, err = c.take(law, r); err != nil {
+			return p, err
+		}
 	}
 	p.Case = c
 	p.noted = notedSince(records, p.Records, m)
@@ -446,7 +449,7 @@ func (d *differ) follow() {
 				c = d.opening(more)
 			}
 			r := &more.Records[i]
-			c = c.take(*r)
+			c = d.take(c, r)
 			was = d.note(was, d.outlineAfter(c, r, was, more.calendar), r)
 		}
 		return
@@ -467,7 +470,7 @@ func (d *differ) follow() {
 		c := d.opening(d.to)
 		for _, r := range all {
 			if counts[r.ID] {
-				c = c.take(*r)
+				c = d.take(c, r)
 			}
 		}
 		return c
@@ -480,6 +483,18 @@ func (d *differ) follow() {
 		counts[r.ID] = inTo[r.ID]
 		was = d.note(was, outlineOf(fold(), d.to.calendar), r)
 	}
+}
+
+// take takes a record in that was folded when the moments were looked up. Should its
+// law be out of reach since, the case goes on by what it went by: what is told of the
+// moments stays, and at most a limit is not traced to its record.
+func (d *differ) take(c *Case, r *Recorded) *Case {
+	law := cmp.Or(d.from.law, d.to.law)
+	if next, err := c.take(law, *r); err == nil {
+		return next
+	}
+	next, _ := c.take(nil, *r) // which cannot fail
+	return next
 }
 
 // opening is the case before its first record.

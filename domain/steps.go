@@ -25,11 +25,11 @@ type ReplayStep struct {
 // days counted by the calendar of that position (calendars nil: the book's own).
 // What it yields is what Changes tells of the two moments before and after each
 // record; it costs no more than one fold and the limits at each step.
-func Steps(book *rulebook.Book, records []Recorded, calendars func(agency string, position uint64) (*calendar.Calendar, error)) iter.Seq2[ReplayStep, error] {
+func Steps(law Law, records []Recorded, calendars func(agency string, position uint64) (*calendar.Calendar, error)) iter.Seq2[ReplayStep, error] {
 	return func(yield func(ReplayStep, error) bool) {
 		s := stepping{acts: actsOf(records), stands: map[string]*Recorded{}, found: map[string][]StateFinding{}, byKey: map[string]StateFinding{}}
 		for i := range records {
-			step, err := s.next(book, &records[i], calendars)
+			step, err := s.next(law, &records[i], calendars)
 			if !yield(step, err) || err != nil {
 				return
 			}
@@ -49,7 +49,7 @@ type stepping struct {
 	byKey  map[string]StateFinding
 }
 
-func (s *stepping) next(book *rulebook.Book, r *Recorded, calendars func(string, uint64) (*calendar.Calendar, error)) (ReplayStep, error) {
+func (s *stepping) next(law Law, r *Recorded, calendars func(string, uint64) (*calendar.Calendar, error)) (ReplayStep, error) {
 	var cal *calendar.Calendar
 	if calendars != nil {
 		var err error
@@ -58,7 +58,7 @@ func (s *stepping) next(book *rulebook.Book, r *Recorded, calendars func(string,
 		}
 	}
 	was := s.c
-	c, err := Evolve(book, s.c, *r)
+	c, err := Evolve(law, s.c, *r)
 	if err != nil {
 		return ReplayStep{}, err
 	}
@@ -95,7 +95,7 @@ func (s *stepping) next(book *rulebook.Book, r *Recorded, calendars func(string,
 	after.add("/opened", c.Opened())
 
 	s.findings(r, before, after)
-	if s.clocks == nil || cal != s.cal || movesLimits(p, r) {
+	if s.clocks == nil || cal != s.cal || movesLimits(p, r) || was.Procedure != p {
 		s.limits = p.Deadlines(c.History, cal)
 	}
 	now := clocksAt(s.limits, r.Recorded)

@@ -2,6 +2,7 @@ package domain
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -24,7 +25,7 @@ import (
 // A Trial records nothing and keeps no case: what it needs grows with the
 // number of rules.
 type Trial struct {
-	present, draft *rulebook.Book
+	present, draft Law
 	calendars      Then // of which only the calendar is asked
 	report         TrialReport
 	rules          map[trialKey]*TrialRule
@@ -40,7 +41,7 @@ type edition struct {
 
 // NewTrial returns a trial that has seen no case yet. calendars are those of
 // agencies at positions of the log, as CalendarAt has them; nil: the book's own.
-func NewTrial(present, draft *rulebook.Book, calendars func(agency string, position uint64) (*calendar.Calendar, error)) *Trial {
+func NewTrial(present, draft Law, calendars func(agency string, position uint64) (*calendar.Calendar, error)) *Trial {
 	return &Trial{present: present, draft: draft, calendars: Then{Calendar: calendars}, rules: map[trialKey]*TrialRule{}, unjudged: map[edition]int{}}
 }
 
@@ -121,8 +122,11 @@ func (t *Tally) add(already bool, e TrialExample) {
 // Asks is what registers of other cases have to be asked for to try a case, as
 // far as that can be told by what is known: ask until there is nothing left.
 func (t *Trial) Asks(records []Recorded, known FactsThen) ([]Asked, error) {
-	if len(records) == 0 || !t.judges(records) {
+	if len(records) == 0 {
 		return nil, nil
+	}
+	if judges, err := t.judges(records); err != nil || !judges {
+		return nil, err
 	}
 	then, err := asks(t.present, t.calendars, records, known)
 	if err != nil {
@@ -133,9 +137,13 @@ func (t *Trial) Asks(records []Recorded, known FactsThen) ([]Asked, error) {
 }
 
 // judges reports whether the draft has a law for a case.
-func (t *Trial) judges(records []Recorded) bool {
-	_, ok := t.draft.Edition(records[0].Procedure(), records[0].Edition)
-	return ok
+func (t *Trial) judges(records []Recorded) (bool, error) {
+	book, err := t.draft.Under(records[0].Data.Law)
+	if err != nil {
+		return false, err
+	}
+	_, ok := book.Edition(records[0].Procedure(), records[0].Edition)
+	return ok, nil
 }
 
 // Case tries one case, given whole: all of its records in their order, with the
@@ -150,7 +158,11 @@ func (t *Trial) Case(records []Recorded, facts FactsThen) error {
 	if err != nil {
 		return err
 	}
-	if !t.judges(records) {
+	judges, err := t.judges(records)
+	if err != nil {
+		return err
+	}
+	if !judges {
 		t.unjudged[edition{first.Procedure(), first.Edition}]++
 		return nil
 	}
@@ -161,15 +173,19 @@ func (t *Trial) Case(records []Recorded, facts FactsThen) error {
 	t.report.Cases++
 	affected := false
 	for i := range records {
-		if r := &records[i]; !then.notes(r) && !now.notes(r) {
+		r := &records[i]
+		if err := errors.Join(then.under(r.Data.Law), now.under(r.Data.Law)); err != nil {
+			return fmt.Errorf("try case %s, position %d: %w", r.Subject, r.Position, err)
+		}
+		if !then.notes(r) && !now.notes(r) {
 			changed, err := t.act(then, now, r, facts)
 			if err != nil {
 				return fmt.Errorf("try case %s, position %d: %w", r.Subject, r.Position, err)
 			}
 			affected = affected || changed
 		}
-		then.take(&records[i])
-		now.take(&records[i])
+		then.take(r)
+		now.take(r)
 	}
 	changed, err := t.limits(then, now, records)
 	if err != nil {
@@ -242,6 +258,9 @@ func refusing(p *rulebook.Procedure, r *Recorded, findings []rulebook.Finding) i
 // limits compares the limits that run in a case after its last record, by the
 // calendar that its agency has now.
 func (t *Trial) limits(then, now *Rejudging, records []Recorded) (changed bool, err error) {
+	if err := errors.Join(then.under(then.last), now.under(now.last)); err != nil {
+		return false, err
+	}
 	var cal *calendar.Calendar
 	if t.calendars.Calendar != nil {
 		if cal, err = t.calendars.Calendar(records[0].Agency(), math.MaxInt64); err != nil {

@@ -15,7 +15,7 @@ func TestAfter(t *testing.T) {
 	o.file("K-3", "甲")
 	o.act("K-2", "inspect", nil)
 	records, _, _ := o.tape.look()
-	b, err := newFolder(&DB{book: o.book}, o.tape, maxBatch, All...).prepare(t.Context(), records, false)
+	b, err := newFolder(&DB{law: o.book, book: o.book}, o.tape, maxBatch, All...).prepare(t.Context(), records, false)
 	if err != nil || b.folded != nil {
 		t.Fatal(err, b.folded)
 	}

@@ -10,6 +10,8 @@ import (
 // TestNotice counts limits anew when an agency confirms a notice on holidays for a
 // year that had none: those that it touches, in cases that nobody has touched since.
 func TestNotice(t *testing.T) {
+	defer func(n int) { recountPage = n }(recountPage)
+	recountPage = 2 // so that the cases below are some pages
 	o, db := started(t)
 	last := 0
 	for _, n := range o.book.Calendar().Notices() {
@@ -27,6 +29,11 @@ func TestNotice(t *testing.T) {
 	o.act("K-1", "decide", nil) // to be served within seven working days: Wednesday of the week after
 	o.file("K-2", "乙")
 	o.act("K-2", "decide", nil)
+	untouched := []domain.CaseID{"K-1", "L-1", "L-2", "L-3", "L-4", "L-5"}
+	for _, id := range untouched[1:] {
+		o.file(id, "丁")
+		o.act(id, "decide", nil)
+	}
 	before := o.day
 	o.day = time.Date(2025, 3, 3, 9, 30, 0, 0, time.UTC)
 	o.file("K-3", "丙") // in a year that is known
@@ -60,7 +67,7 @@ func TestNotice(t *testing.T) {
 	o.act("K-2", "inspect", nil)
 	o.settle(db)
 	moved := before.AddDate(0, 0, 14).Format(time.DateOnly) // Friday and Monday are left
-	for _, id := range []domain.CaseID{"K-1", "K-2"} {
+	for _, id := range append(untouched, "K-2") {
 		if on, provisional := due(id); on != moved || provisional {
 			t.Errorf("%s: with the notice due %s, provisional %v; want %s for good", id, on, provisional, moved)
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"liuhen/domain"
 	"liuhen/domain/rulebook"
 )
 
@@ -18,19 +19,24 @@ import (
 // goroutines may use it.
 type DB struct {
 	pool   *pgxpool.Pool
-	book   *rulebook.Book
+	law    domain.Law             // that cases are folded by
+	book   *rulebook.Book         // the same without files that agencies have put in force
 	models map[string]*progress   // by name; the map does not change
 	hurry  map[bool]chan struct{} // somebody waits for a position: of cases, and (true) of looks; the map does not change
 }
 
 // Open prepares the tables of every model, empty where they were missing.
-// Cases are folded by book.
-func Open(ctx context.Context, pool *pgxpool.Pool, book *rulebook.Book) (*DB, error) {
-	return open(ctx, pool, book, slices.Concat(All, Access))
+// Cases are folded by law.
+func Open(ctx context.Context, pool *pgxpool.Pool, law domain.Law) (*DB, error) {
+	return open(ctx, pool, law, slices.Concat(All, Access))
 }
 
-func open(ctx context.Context, pool *pgxpool.Pool, book *rulebook.Book, models []Projection) (*DB, error) {
-	db := &DB{pool: pool, book: book, models: make(map[string]*progress, len(models)), hurry: map[bool]chan struct{}{false: make(chan struct{}, 1), true: make(chan struct{}, 1)}}
+func open(ctx context.Context, pool *pgxpool.Pool, law domain.Law, models []Projection) (*DB, error) {
+	book, err := law.Under(nil)
+	if err != nil {
+		return nil, err
+	}
+	db := &DB{pool: pool, law: law, book: book, models: make(map[string]*progress, len(models)), hurry: map[bool]chan struct{}{false: make(chan struct{}, 1), true: make(chan struct{}, 1)}}
 	for _, p := range models {
 		at, err := ensure(ctx, pool, p)
 		if err != nil {

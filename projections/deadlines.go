@@ -20,7 +20,7 @@ import (
 // deadlines holds the limits that run or ran in each case.
 var deadlines = Projection{
 	Name:    "deadlines",
-	Version: 2,
+	Version: 3,
 	Folds:   true,
 	Schema: `
 		create table clock (
@@ -29,6 +29,7 @@ var deadlines = Projection{
 			agency      text        not null,
 			procedure   text        not null,
 			edition     date        not null,
+			law         jsonb,                -- files that the agency had put in force and that it is counted by; null: none
 			officers    text[]      not null, -- ids of those who took part in the case
 			rule        text        not null,
 			severity    text        not null,
@@ -68,15 +69,11 @@ var deadlines = Projection{
 		if err != nil {
 			return err
 		}
-		cases := b.Cases
-		if len(news) > 0 {
-			others, err := recounted(ctx, tx, b, news)
-			if err != nil {
-				return err
-			}
-			cases = append(slices.Clone(cases), others...)
+		rows := func(c CaseState) [][]any { return clocksOf(c, calendars[c.Agency]) }
+		if err := replaceRows(ctx, tx, clockTable, b.Cases, rows); err != nil {
+			return err
 		}
-		return replaceRows(ctx, tx, clockTable, cases, func(c CaseState) [][]any { return clocksOf(c, calendars[c.Agency]) })
+		return recount(ctx, tx, b, news, rows)
 	},
 }
 
@@ -160,46 +157,62 @@ func calendarsOf(ctx context.Context, tx pgx.Tx, b *Batch) (map[string]*calendar
 	return calendars, err
 }
 
-// recounted are the cases, other than those of the batch, with limits that can
-// run through a year for which their agency has a new notice.
-func recounted(ctx context.Context, tx pgx.Tx, b *Batch, all []news) ([]CaseState, error) {
+// recountPage is how many cases are counted anew at once. A test changes it.
+var recountPage = 200
+
+// recount counts the cases anew, other than those of the batch, whose limits can run
+// through a year for which their agency has a new notice. It goes page by page, so that
+// it needs the memory of a page; that is one transaction, so that nobody reads some
+// limits counted by the new notice beside others counted without it.
+func recount(ctx context.Context, tx pgx.Tx, b *Batch, all []news, rows func(CaseState) [][]any) error {
+	if len(all) == 0 {
+		return nil
+	}
 	// Cases are read one by one while the transaction waits.
 	if _, err := tx.Exec(ctx, `set local idle_in_transaction_session_timeout = '30min'`); err != nil {
-		return nil, err
+		return err
 	}
 	in := make(map[domain.CaseID]bool, len(b.Cases))
 	for _, c := range b.Cases {
 		in[c.ID] = true
 	}
-	var ids []domain.CaseID
 	for _, n := range all {
-		rows, err := tx.Query(ctx, `
-			select distinct case_id
-			from clock
-			where agency = $1 and (provisional or start_on <= make_date($2, 12, 31) and due >= make_date($2 - 1, 12, 20))
-			order by case_id`, n.agency, n.year)
-		if err != nil {
-			return nil, err
-		}
-		found, err := pgx.CollectRows(rows, pgx.RowTo[domain.CaseID])
-		if err != nil {
-			return nil, err
-		}
-		for _, id := range found {
-			if !in[id] {
-				in[id] = true
-				ids = append(ids, id)
+		for after := domain.CaseID(""); ; {
+			found, err := tx.Query(ctx, `
+				select case_id
+				from clock
+				where agency = $1 and (provisional or start_on <= make_date($2, 12, 31) and due >= make_date($2 - 1, 12, 20)) and case_id > $3
+				group by case_id
+				order by case_id
+				limit $4`, n.agency, n.year, string(after), recountPage)
+			if err != nil {
+				return err
+			}
+			ids, err := pgx.CollectRows(found, pgx.RowTo[domain.CaseID])
+			if err != nil {
+				return err
+			}
+			if len(ids) == 0 {
+				break
+			}
+			after = ids[len(ids)-1]
+			cases, err := b.load(ctx, slices.DeleteFunc(ids, func(id domain.CaseID) bool { return in[id] }))
+			if err != nil {
+				return err
+			}
+			if err := replaceRows(ctx, tx, clockTable, cases, rows); err != nil {
+				return err
 			}
 		}
 	}
-	return b.load(ctx, ids)
+	return nil
 }
 
 var clockTable = caseTable{
 	name: "clock",
 	key:  []string{"case_id", "number"},
 	columns: []string{
-		"case_id", "number", "agency", "procedure", "edition", "officers", "rule", "severity", "act", "start_event", "start_on",
+		"case_id", "number", "agency", "procedure", "edition", "law", "officers", "rule", "severity", "act", "start_event", "start_on",
 		"limited", "due", "ends", "warn", "provisional", "paused", "done_event", "done_on", "late", "to_note",
 	},
 }
@@ -217,10 +230,19 @@ func clocksOf(c CaseState, cal *calendar.Calendar) [][]any {
 			}
 		}
 	}
+	var law *string
+	if len(c.Law) > 0 {
+		data, err := json.Marshal(c.Law)
+		if err != nil {
+			panic("projections: names that are no JSON: " + err.Error())
+		}
+		text := withoutZero(string(data))
+		law = &text
+	}
 	rows := make([][]any, len(all))
 	for i, d := range all {
 		rows[i] = []any{
-			string(c.ID), int32(i), c.Agency, c.Procedure.Name, day(c.Procedure.Edition), orEmpty(ids), d.Rule, string(d.Severity), d.Act,
+			string(c.ID), int32(i), c.Agency, c.Procedure.Name, day(c.Procedure.Edition), law, orEmpty(ids), d.Rule, string(d.Severity), d.Act,
 			d.Start, day(d.Due.Start), d.Due.Limit.String(), day(d.Due.On), endOf(d), day(d.Warn), d.Due.Provisional, d.Paused,
 			d.Done, day(d.DoneOn), d.Late, d.ToNote,
 		}
@@ -266,7 +288,8 @@ type DeadlineItem struct {
 	Agency      string
 	Procedure   string
 	Edition     calendar.Date
-	Officers    []string // ids of those who took part in the case
+	Law         []rulebook.FileRef // files that its agency had put in force and that it is counted by
+	Officers    []string           // ids of those who took part in the case
 	Rule        string
 	Says        rulebook.Text // the rule, in a sentence, by the book of this process
 	Basis       string
@@ -289,7 +312,7 @@ type DeadlineItem struct {
 
 // Deadlines returns limits, least time left first.
 func (db *DB) Deadlines(ctx context.Context, f DeadlinesFilter, p Page) (List[DeadlineItem], error) {
-	list, err := f.question(db.book).page(ctx, db.pool, p)
+	list, err := f.question(db.law).page(ctx, db.pool, p)
 	if err != nil {
 		return list, fmt.Errorf("deadlines: %w", err)
 	}
@@ -298,14 +321,14 @@ func (db *DB) Deadlines(ctx context.Context, f DeadlinesFilter, p Page) (List[De
 
 // EachDeadline is Deadlines without pages; see EachLedger.
 func (db *DB) EachDeadline(ctx context.Context, f DeadlinesFilter, header func(position uint64) error) iter.Seq2[DeadlineItem, error] {
-	return f.question(db.book).all(ctx, db, header)
+	return f.question(db.law).all(ctx, db, header)
 }
 
 // Lights counts the limits that run, by light. The filter's own Light does not
 // count.
 func (db *DB) Lights(ctx context.Context, f DeadlinesFilter) (map[Light]int, error) {
 	f.Light, f.Done = "", false
-	q := f.question(db.book)
+	q := f.question(db.law)
 	q.where.args = append(q.where.args, f.Now, day(calendar.DateOf(f.Now)))
 	now, today := "$"+strconv.Itoa(len(q.where.args)-1), "$"+strconv.Itoa(len(q.where.args))
 	var red, yellow, all int
@@ -342,21 +365,25 @@ func (db *DB) Overdues(ctx context.Context, now time.Time, after domain.CaseID, 
 	return all, nil
 }
 
-func (f DeadlinesFilter) question(book *rulebook.Book) question[DeadlineItem] {
+func (f DeadlinesFilter) question(law domain.Law) question[DeadlineItem] {
 	q := question[DeadlineItem]{
 		schema: deadlines.schema(),
 		table:  "clock",
 		columns: []string{
-			"t.case_id", "t.number", "t.agency", "t.procedure", "t.edition", "t.officers", "t.rule", "t.severity", "t.act", "t.start_event",
+			"t.case_id", "t.number", "t.agency", "t.procedure", "t.edition", "t.law", "t.officers", "t.rule", "t.severity", "t.act", "t.start_event",
 			"t.start_on", "t.limited", "t.due", "t.ends", "t.warn", "t.provisional", "t.paused", "t.done_event", "t.done_on", "t.late",
 		},
 		order: []sortKey{{"ends", "timestamptz"}, {"case_id", "text"}, {"number", "integer"}},
 		scan: func(scan func(...any) error) (d DeadlineItem, err error) {
+			var files []byte
 			err = scan(
-				(*string)(&d.Case), &d.Number, &d.Agency, &d.Procedure, (*day)(&d.Edition), &d.Officers, &d.Rule, (*string)(&d.Severity), &d.Act, &d.Start,
+				(*string)(&d.Case), &d.Number, &d.Agency, &d.Procedure, (*day)(&d.Edition), &files, &d.Officers, &d.Rule, (*string)(&d.Severity), &d.Act, &d.Start,
 				(*day)(&d.StartOn), &d.Limit, (*day)(&d.Due), &d.Ends, (*day)(&d.Warn), &d.Provisional, &d.Paused, &d.Done, (*day)(&d.DoneOn), &d.Late,
 			)
-			d.explain(book, f.Now)
+			if err == nil && files != nil {
+				err = json.Unmarshal(files, &d.Law)
+			}
+			d.explain(law, f.Now)
 			return d, err
 		},
 		key: func(d DeadlineItem) []string { return []string{stamp(d.Ends), string(d.Case), strconv.Itoa(d.Number)} },
@@ -388,8 +415,10 @@ func (f DeadlinesFilter) question(book *rulebook.Book) question[DeadlineItem] {
 }
 
 // explain adds what does not stand in the table.
-func (d *DeadlineItem) explain(book *rulebook.Book, now time.Time) {
-	if p, ok := book.Edition(d.Procedure, d.Edition); ok {
+func (d *DeadlineItem) explain(law domain.Law, now time.Time) {
+	if book, err := law.Under(d.Law); err != nil {
+		d.Says = rulebook.Text{ZH: "规则文件不在手边：" + d.Rule, EN: "the law file is not at hand: " + d.Rule}
+	} else if p, ok := book.Edition(d.Procedure, d.Edition); ok {
 		if r, ok := p.Rule(d.Rule); ok {
 			d.Says, d.Basis = r.Says, r.Basis
 		}

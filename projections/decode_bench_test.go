@@ -6,7 +6,7 @@ import "testing"
 func BenchmarkPrepare(b *testing.B) {
 	o := bigOffice()
 	records, _, _ := o.tape.look()
-	db := &DB{book: o.book}
+	db := &DB{law: o.book, book: o.book}
 	b.Run("decode", func(b *testing.B) {
 		for range b.N {
 			for from := 0; from < len(records); from += fillBatch {

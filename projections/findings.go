@@ -21,7 +21,7 @@ import (
 // event is corrected.
 var findings = Projection{
 	Name:    "findings",
-	Version: 2,
+	Version: 3,
 	Schema: `
 		create table finding (
 			position    bigint      not null,
@@ -39,6 +39,7 @@ var findings = Projection{
 			imported    boolean     not null,
 			due         date,
 			about       text        not null, -- the event that it is about: its own, or an earlier one
+			lifts       text        not null, -- the event whose finding of the rule it takes back; empty: it finds something
 			body        text        not null, -- the finding as it was recorded, JSON
 			primary key (position, number)
 		);
@@ -53,7 +54,8 @@ var findings = Projection{
 		create index on finding (rule, position, number);
 		create index on finding (severity, position, number);
 		create index on finding (agency, position, number);
-		create index on finding (case_id, position, number)`,
+		create index on finding (case_id, position, number);
+		create index on finding (case_id, lifts) where lifts <> ''`,
 	Apply: func(ctx context.Context, tx pgx.Tx, b *Batch) error {
 		var rows [][]any
 		for i := range b.Records {
@@ -65,13 +67,13 @@ var findings = Projection{
 				}
 				rows = append(rows, []any{
 					int64(r.Position), int32(n), string(r.Subject), r.ID, r.Agency(), r.Procedure(), r.Act(),
-					f.Rule, string(f.Severity), string(f.Verdict), r.Time, r.Recorded, r.Data.Import != nil, day(f.Due), cmp.Or(f.Of, r.ID), string(body),
+					f.Rule, string(f.Severity), string(f.Verdict), r.Time, r.Recorded, r.Data.Import != nil, day(f.Due), cmp.Or(f.Of, r.ID), f.Lifts, string(body),
 				})
 			}
 		}
 		err := copyRows(ctx, tx, "finding", []string{
 			"position", "number", "case_id", "event", "agency", "procedure", "act",
-			"rule", "severity", "verdict", "occurred_at", "recorded_at", "imported", "due", "about", "body",
+			"rule", "severity", "verdict", "occurred_at", "recorded_at", "imported", "due", "about", "lifts", "body",
 		}, rows)
 		if err != nil {
 			return err
@@ -106,6 +108,7 @@ type FindingItem struct {
 	RecordedAt time.Time
 	Imported   bool
 	Corrected  bool // the act that it is about has been corrected since
+	Lifted     bool // it was taken back: by registers as they became later it does not hold
 	rulebook.Finding
 }
 
@@ -132,9 +135,11 @@ type RuleCount struct {
 	Cases     int64
 }
 
-// CountFindings counts findings by rule, the most first.
+// CountFindings counts findings by rule, the most first, without those that were
+// taken back.
 func (db *DB) CountFindings(ctx context.Context, f FindingsFilter) ([]RuleCount, error) {
 	q := f.question()
+	q.where.add("t.lifts = '' and not " + f.wasLifted())
 	rows, err := db.pool.Query(ctx, `
 		select c.procedure, c.rule, c.severity, sum(c.findings)::bigint, count(*)
 		from (
@@ -152,6 +157,19 @@ func (db *DB) CountFindings(ctx context.Context, f FindingsFilter) ([]RuleCount,
 	})
 }
 
+// wasLifted is true of a finding that a later one takes back, as far as that was known.
+func (f FindingsFilter) wasLifted() string {
+	known := ""
+	if f.Through != nil {
+		known = " and l.position <= " + strconv.FormatUint(*f.Through, 10)
+	}
+	return `(t.lifts = '' and exists (
+				select
+				from ` + findings.schema() + `.finding l
+				where l.case_id = t.case_id and l.lifts <> '' and l.lifts = t.event and l.rule = t.rule and l.about = t.about` + known + `
+			))`
+}
+
 func (f FindingsFilter) question() question[FindingItem] {
 	known := ""
 	if f.Through != nil {
@@ -167,7 +185,7 @@ func (f FindingsFilter) question() question[FindingItem] {
 		table:  "finding",
 		columns: []string{
 			"t.position", "t.number", "t.case_id", "t.event", "t.agency", "t.procedure", "t.act", "t.occurred_at", "t.recorded_at",
-			"t.imported", wasCorrected + " as corrected", "t.body",
+			"t.imported", wasCorrected + " as corrected", f.wasLifted() + " as lifted", "t.body",
 		},
 		order: []sortKey{{"position", "bigint"}, {"number", "integer"}},
 		down:  true,
@@ -176,7 +194,7 @@ func (f FindingsFilter) question() question[FindingItem] {
 			var body []byte
 			err = scan(
 				&position, &item.Number, (*string)(&item.Case), &item.Event, &item.Agency, &item.Procedure, &item.Act,
-				&item.OccurredAt, &item.RecordedAt, &item.Imported, &item.Corrected, &body,
+				&item.OccurredAt, &item.RecordedAt, &item.Imported, &item.Corrected, &item.Lifted, &body,
 			)
 			if err != nil {
 				return item, err

@@ -69,7 +69,7 @@ func (f *folder) fold(ctx context.Context, records []domain.Recorded) ([]CaseSta
 		if !ok {
 			k = &kept{isNew: true}
 		}
-		c, err := domain.Evolve(f.db.book, k.Case, r)
+		c, err := domain.Evolve(f.db.law, k.Case, r)
 		if err != nil {
 			// What is in memory went further than the tables will: forget it.
 			f.forget()
@@ -162,7 +162,7 @@ func (f *folder) fetch(ctx context.Context, records []domain.Recorded) error {
 // whose rows were changed, is found out; the case then comes from the record
 // itself.
 func (f *folder) replay(ctx context.Context, records []domain.Recorded, follows domain.Recorded) (*domain.Case, error) {
-	c, err := domain.Replay(f.db.book, records)
+	c, err := domain.Replay(f.db.law, records)
 	if err == nil && c != nil && c.Revision+1 == follows.Revision && c.Head == follows.Previous {
 		return c, nil
 	}
@@ -189,7 +189,7 @@ func (f *folder) stored(ctx context.Context, id domain.CaseID, before uint64) (*
 		}
 		records = append(records, r)
 	}
-	return domain.Replay(f.db.book, records)
+	return domain.Replay(f.db.law, records)
 }
 
 // decode reads stored records, on all processors.

@@ -1,6 +1,7 @@
 package projections
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"iter"
@@ -140,12 +141,23 @@ func entryOf(c *domain.Case) LedgerEntry {
 		e.take(c.Procedure, s)
 		e.Late += int(one(s.LateReason != ""))
 	}
+	type found struct{ by, rule, of string }
+	lifted := make(map[found]bool)
+	for _, r := range c.After(0) {
+		for _, f := range r.Findings {
+			if f.Lifts != "" {
+				lifted[found{f.Lifts, f.Rule, f.Of}] = true
+			}
+		}
+	}
 	for _, r := range c.After(0) {
 		if corrected[r.Event] {
 			continue
 		}
 		for _, f := range r.Findings {
-			e.Findings[f.Severity]++
+			if f.Lifts == "" && !lifted[found{r.Event, f.Rule, cmp.Or(f.Of, r.Event)}] {
+				e.Findings[f.Severity]++
+			}
 		}
 	}
 	return e

@@ -65,8 +65,8 @@ func TestRebuildFindsChangedRows(t *testing.T) {
 			from ledger_v1.entry e
 			where case_id = 'K-1'`, 1, "K-77"},
 		{"ledger", `update ledger_v1.entry set stages = stages || '{"closed": "2025-03-09"}'`, 2, "closed"},
-		{"deadlines", `update deadlines_v2.clock set due = due + 1, late = not late`, 3, "due"},
-		{"findings", `delete from findings_v2.finding where number = 0`, 2, "veto"},
+		{"deadlines", `update deadlines_v3.clock set due = due + 1, late = not late`, 3, "due"},
+		{"findings", `delete from findings_v3.finding where number = 0`, 2, "veto"},
 		{"stats", `update stats_v1.act set late = late + 1`, 3, "late"},
 	} {
 		if _, err := db.pool.Exec(t.Context(), c.sql); err != nil {

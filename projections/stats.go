@@ -123,7 +123,9 @@ func tally(records []domain.Recorded) ([]ActCount, []DayCount) {
 		a.Corrections += one(r.Data.Corrects != "")
 		a.Late += one(late(r))
 		a.Imported += one(r.Data.Import != nil)
-		a.Findings += int64(len(r.Data.Findings))
+		for _, f := range r.Data.Findings {
+			a.Findings += one(f.Lifts == "") // what was found, also where it was taken back later
+		}
 
 		dk := dayKey{calendar.DateOf(r.Recorded), ak.agency, ak.procedure}
 		d := days[dk]

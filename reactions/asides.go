@@ -371,7 +371,7 @@ func (r *Runner) Retry(ctx context.Context, id, by string) (Aside, error) {
 	}
 	try, cancel := context.WithTimeout(ctx, r.Timeout)
 	defer cancel()
-	failed := guarded(func() error { return r.Reactions[i].React(try, rec) })
+	failed := guarded(func() error { return r.react(try, r.Reactions[i], rec) })
 	if failed != nil && isLater(failed) { // nothing is learnt about the record
 		return entry, failed
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"liuhen/casework"
@@ -27,11 +28,14 @@ type Registers interface {
 // *casework.Registers is one.
 type Following interface {
 	Wait(ctx context.Context, position uint64) error
+	// HaveLaw reports whether any agency has put a law file of its own in force.
+	HaveLaw() bool
 }
 
-// takeAway are the acts that can make an officer unqualified for a day that is
-// past (domain/law/officer.yaml).
-var takeAway = []string{
+// certificates are the acts that can make an officer unqualified for a day that is
+// past, or qualified after all (domain/law/officer.yaml).
+var certificates = []string{
+	"issue-certificate", "resume-certificate",
 	"renew-certificate", "suspend-certificate", "revoke-certificate", "change-certificate", "cancel-certificate", "transfer-officer", "leave-post",
 }
 
@@ -40,7 +44,7 @@ var takeAway = []string{
 // recorded late. The first findings stay; what is found now is recorded beside them
 // and points at both the act and the record that had it judged again. An act that
 // was judged while such a record was on its way is judged again, too.
-func judgeAgain(desk Desk, book *rulebook.Book, registers Registers, officers Following) Reaction {
+func judgeAgain(desk Desk, book *rulebook.Book, law domain.Law, registers Registers, officers Following) Reaction {
 	const name = "judge-again"
 	procedures := []string{domain.RegisterProcedure}
 	for _, p := range book.Procedures() {
@@ -50,20 +54,25 @@ func judgeAgain(desk Desk, book *rulebook.Book, registers Registers, officers Fo
 		}
 	}
 	return Reaction{
-		Name:       name,
-		Says:       rulebook.Text{ZH: "登记册事后变动的，对受影响的行为重新判断", EN: "Judges acts again when registers change after them"},
-		Begin:      pubsub.AtEnd,
-		Procedures: procedures,
+		Name:  name,
+		Says:  rulebook.Text{ZH: "登记册事后变动的，对受影响的行为重新判断", EN: "Judges acts again when registers change after them"},
+		Begin: pubsub.AtEnd,
+		// The files that agencies put in force may have rules on acts of any procedure.
+		Skips: func(procedure string) bool { return !slices.Contains(procedures, procedure) && !officers.HaveLaw() },
 		Wants: func(r domain.Recorded) bool {
 			if ofOfficers(r) || readBefore(r) {
 				return true
 			}
-			p, ok := book.Edition(r.Procedure(), r.Edition)
+			under, err := law.Under(r.Data.Law)
+			if err != nil {
+				return true // it is tried then, and tried again
+			}
+			p, ok := under.Edition(r.Procedure(), r.Edition)
 			step := r.Step()
 			return ok && p.MovesEntries(&step)
 		},
 		Timeout: time.Hour, // a change may concern thousands of cases
-		React: func(ctx context.Context, r domain.Recorded) error {
+		ReactOn: func(ctx context.Context, r domain.Recorded, mark Mark) error {
 			changes, err := registers.Changes(ctx, r.Position)
 			if err != nil {
 				return Later(err)
@@ -78,47 +87,114 @@ func judgeAgain(desk Desk, book *rulebook.Book, registers Registers, officers Fo
 					return Later(err)
 				}
 			}
-			seen := map[domain.CaseID]bool{r.Subject: true}
-			var wrong error
-			if readBefore(r) {
-				changed, err := registers.ChangedBetween(ctx, r.Data.Registers.Asked, r.Data.Registers.At, r.Position)
+			far, err := loadPlace(ctx, mark)
+			if err != nil {
+				return err
+			}
+			if far.Lookup == (rulebook.Lookup{}) && readBefore(r) {
+				changed := r.Data.Registers.Unanswered
+				if !changed {
+					changed, err = registers.ChangedBetween(ctx, r.Data.Registers.Asked, r.Data.Registers.At, r.Position)
+				}
 				if err != nil {
 					return Later(err)
 				}
 				if changed {
-					wrong = noteAgain(ctx, desk, name, []domain.CaseID{r.Subject}, r)
+					if err := far.add(noteAgain(ctx, desk, name, []domain.CaseID{r.Subject}, r)); err != nil {
+						return err
+					}
 				}
 			}
-			for _, c := range changes {
-				for after := domain.CaseID(""); ; {
-					ids, err := registers.Asked(ctx, c, after, 200)
+			seen := map[domain.CaseID]bool{r.Subject: true}
+			begin := max(0, slices.IndexFunc(changes, func(c rulebook.RegisterChange) bool { return c.Lookup == far.Lookup }))
+			for _, c := range changes[min(begin, len(changes)):] {
+				if c.Lookup != far.Lookup {
+					far.Lookup, far.After = c.Lookup, ""
+				}
+				for {
+					ids, err := registers.Asked(ctx, c, far.After, 200)
 					if err != nil {
 						return Later(err)
 					}
 					if len(ids) == 0 {
 						break
 					}
-					after = ids[len(ids)-1]
+					far.After = ids[len(ids)-1]
 					ids = slices.DeleteFunc(ids, func(id domain.CaseID) bool { return seen[id] })
 					for _, id := range ids {
 						seen[id] = true
 					}
-					wrong = errors.Join(wrong, noteAgain(ctx, desk, name, ids, r))
+					if err := far.add(noteAgain(ctx, desk, name, ids, r)); err != nil {
+						return err
+					}
+					if err := far.keep(ctx, mark); err != nil {
+						return err
+					}
 				}
 			}
-			return wrong
+			return far.wrong()
 		},
 	}
 }
 
-// ofOfficers reports whether a record can make an officer unqualified for a day
-// that is past.
+// A place is how far judging again has come with one record: the change of registers,
+// the last case of those that it concerns, and what went wrong in some of them.
+type place struct {
+	rulebook.Lookup
+	After domain.CaseID `json:"after"`
+	Wrong []string      `json:"wrong,omitempty"`
+}
+
+// keepWrong is how many cases that could not be judged again are told.
+const keepWrong = 20
+
+func loadPlace(ctx context.Context, mark Mark) (far place, err error) {
+	data, err := mark.Load(ctx)
+	if err != nil || data == nil {
+		return place{}, err
+	}
+	if err := json.Unmarshal(data, &far); err != nil {
+		return place{}, nil //nolint:nilerr // what cannot be read is as good as lost
+	}
+	return far, nil
+}
+
+func (p *place) keep(ctx context.Context, mark Mark) error {
+	data, err := json.Marshal(p)
+	if err != nil {
+		return err
+	}
+	return mark.Keep(ctx, data)
+}
+
+// add notes what went wrong in cases. A fault that is none of theirs ends the try.
+func (p *place) add(err error) error {
+	switch {
+	case err == nil:
+	case isLater(err):
+		return err
+	case len(p.Wrong) < keepWrong:
+		p.Wrong = append(p.Wrong, err.Error())
+	}
+	return nil
+}
+
+// wrong is what went wrong on the way: of no use to try again at once.
+func (p *place) wrong() error {
+	if len(p.Wrong) == 0 {
+		return nil
+	}
+	return Final(errors.New(strings.Join(p.Wrong, "\n")))
+}
+
+// ofOfficers reports whether a record can make an officer unqualified, or qualified,
+// for a day that is past.
 func ofOfficers(r domain.Recorded) bool {
-	return r.Procedure() == domain.RegisterProcedure && (r.Data.Corrects != "" || slices.Contains(takeAway, r.Act()))
+	return r.Procedure() == domain.RegisterProcedure && (r.Data.Corrects != "" || slices.Contains(certificates, r.Act()))
 }
 
 // readBefore reports whether registers were read for a record before the record
-// that precedes it.
+// that precedes it, or could not be read at all.
 func readBefore(r domain.Recorded) bool {
 	return r.Data.Registers != nil && r.Data.Registers.At+1 < r.Position
 }

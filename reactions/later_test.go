@@ -5,9 +5,13 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/fstest"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"liuhen/casework"
 	"liuhen/domain"
@@ -20,8 +24,14 @@ import (
 // whole is an office with its read models and registers, and all reactions.
 func whole(t *testing.T, book *rulebook.Book) (*office, *projections.DB, reactions.System) {
 	t.Helper()
+	return wholeOn(t, book, pgtest.New(t), 0)
+}
+
+// wholeOn is whole on a database; registers may take as long as patience to answer.
+func wholeOn(t *testing.T, book *rulebook.Book, pool *pgxpool.Pool, patience time.Duration) (*office, *projections.DB, reactions.System) {
+	t.Helper()
 	o := newOffice(t)
-	db, err := projections.Open(t.Context(), pgtest.New(t), book)
+	db, err := projections.Open(t.Context(), pool, book)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,7 +49,7 @@ func whole(t *testing.T, book *rulebook.Book) (*office, *projections.DB, reactio
 			}
 		}
 	})
-	o.desk = casework.New(book, o.store, db, casework.Options{Registers: registers.Now, Facts: db.Facts})
+	o.desk = casework.New(book, o.store, db, casework.Options{Registers: registers.Now, Facts: db.Facts, Patience: patience})
 	return o, db, reactions.System{Desk: o.desk, Book: book, Board: db, Registers: db, Following: registers, Now: time.Now}
 }
 
@@ -141,7 +151,7 @@ func TestOverdue(t *testing.T) {
 // order: the act gets a finding, by itself, and the first record stays.
 func TestJudgeAgain(t *testing.T) {
 	o, _, system := whole(t, book)
-	o.runner(func(c *reactions.Config) { c.Reactions = reactions.All(system) })
+	running, _ := o.runner(func(c *reactions.Config) { c.Reactions = reactions.All(system) })
 	n := 0
 	officer := func(person, act string, f fields) domain.Receipt {
 		t.Helper()
@@ -183,6 +193,7 @@ func TestJudgeAgain(t *testing.T) {
 	li, zhao := rulebook.Officer{ID: "li"}, rulebook.Officer{ID: "zhao"}
 	concerned, other := act("案-1", li, zhao), act("案-2", zhao, rulebook.Officer{ID: "zhao2"})
 	yesterday := time.Now().AddDate(0, 0, -1).Format(time.DateOnly)
+	o.dealtWith(running, "judge-again") // the certificates that were issued have nothing to do with it any more
 	cause := officer("li", "suspend-certificate", fields{"ground": "other", "reason": "调查", "suspended_from": yesterday})
 	eventually(t, "the act is judged again", func() bool { return o.findingsOf("案-1")["R-002"] == concerned.Event })
 	if found := o.findingsOf("案-2"); len(found) > 0 {
@@ -203,6 +214,130 @@ func TestJudgeAgain(t *testing.T) {
 	if len(stored) != 3 {
 		t.Errorf("%d records in the case, want three", len(stored))
 	}
+}
+
+// A watched desk tells which cases it was asked to judge again, and lets the test
+// stand in the way.
+type watched struct {
+	reactions.Desk
+	mu    sync.Mutex // guards pages
+	pages [][]domain.CaseID
+	way   func(page int) // before a page is recorded
+}
+
+func (d *watched) RecordAll(ctx context.Context, commands []domain.Command) []casework.Result {
+	d.mu.Lock()
+	var ids []domain.CaseID
+	for _, c := range commands {
+		ids = append(ids, c.Case)
+	}
+	d.pages = append(d.pages, ids)
+	page := len(d.pages)
+	d.mu.Unlock()
+	if d.way != nil {
+		d.way(page)
+	}
+	if err := ctx.Err(); err != nil {
+		results := make([]casework.Result, len(commands))
+		for i := range results {
+			results[i].Err = err
+		}
+		return results
+	}
+	return d.Desk.RecordAll(ctx, commands)
+}
+
+// TestJudgeAgainGoesOn stops the program in the middle of many cases that are judged
+// again: the next start goes on from there, and judges none of those before.
+func TestJudgeAgainGoesOn(t *testing.T) {
+	law := visitLaw(t)
+	o, db, system := whole(t, law)
+	day := time.Now().AddDate(0, 0, -10)
+	const cases = 500 // three pages
+	var commands []domain.Command
+	for i := range cases {
+		commands = append(commands, visit(t, fmt.Sprint("K-", i), "甲", day))
+	}
+	for _, res := range o.desk.RecordAll(t.Context(), commands) {
+		if res.Err != nil {
+			t.Fatal(res.Err)
+		}
+	}
+	reached, stopped := make(chan struct{}), make(chan struct{})
+	first := &watched{Desk: o.desk, way: func(page int) {
+		if page == 2 {
+			close(reached)
+			<-stopped
+		}
+	}}
+	system.Desk = first
+	var clock atomic.Int64 // each look at it is a minute after the one before: every page is worth a mark
+	_, stop := o.runner(func(c *reactions.Config) {
+		c.Reactions = reactions.All(system)[1:]
+		c.Now = func() time.Time { return day.Add(time.Duration(clock.Add(1)) * time.Minute) }
+	})
+	o.record(visit(t, "E-1", "甲", day.AddDate(0, 0, -1)))
+	<-reached
+	// It stops while the second page is under way.
+	ended := make(chan struct{})
+	go func() { stop(); close(ended) }()
+	close(stopped)
+	<-ended
+	if len(first.pages) < 2 || len(first.pages[0]) < 190 {
+		t.Fatalf("it stopped after %d pages", len(first.pages))
+	}
+	done := map[domain.CaseID]bool{}
+	for _, id := range first.pages[0] {
+		done[id] = true
+	}
+
+	second := &watched{Desk: o.desk}
+	system.Desk = second
+	o.runner(func(c *reactions.Config) { c.Reactions = reactions.All(system)[1:] })
+	eventually(t, "every case is judged again", func() bool {
+		for i := range cases {
+			if len(o.findingsOf(domain.CaseID(fmt.Sprint("K-", i)))) != 1 {
+				return false
+			}
+		}
+		return true
+	})
+	second.mu.Lock()
+	defer second.mu.Unlock()
+	for _, page := range second.pages {
+		for _, id := range page {
+			if done[id] {
+				t.Errorf("%s was judged again a second time", id)
+			}
+		}
+	}
+	last, err := o.store.Last(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := db.WaitAll(t.Context(), uint64(last)); err != nil {
+		t.Fatal(err)
+	}
+	if want := 2*cases + 1; int(last) != want {
+		t.Errorf("%d records, want %d: each case noted once", last, want)
+	}
+}
+
+// visit is a visit to a firm.
+func visit(t testing.TB, c, firm string, at time.Time) domain.Command {
+	return domain.Command{
+		ID: "enter", Case: domain.CaseID(c), Agency: "kjj", Procedure: "visit", Act: "enter", At: at,
+		Actor: domain.Actor{ID: "li", Roles: []string{"handler"}}, Fields: fields{"firm": firm}.raw(t),
+	}
+}
+
+func visitLaw(t testing.TB) *rulebook.Book {
+	t.Helper()
+	law, err := rulebook.Load(fstest.MapFS{"a.yaml": {Data: []byte(strings.SplitAfter(visits, "{visits: {A: [{from: 2025-01-06}]}}}\n")[0])}, "b.yaml": {Data: []byte("system_acts:" + strings.Split(visits, "system_acts:")[1])}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return law
 }
 
 const visits = `
@@ -237,18 +372,9 @@ system_acts:
 // TestJudgeAgainByRegister enters something for a day before the acts of many other
 // cases: each of them that asked for it is judged again, and no other.
 func TestJudgeAgainByRegister(t *testing.T) {
-	law, err := rulebook.Load(fstest.MapFS{"a.yaml": {Data: []byte(strings.SplitAfter(visits, "{visits: {A: [{from: 2025-01-06}]}}}\n")[0])}, "b.yaml": {Data: []byte("system_acts:" + strings.Split(visits, "system_acts:")[1])}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	o, db, system := whole(t, law)
+	o, db, system := whole(t, visitLaw(t))
 	o.runner(func(c *reactions.Config) { c.Reactions = reactions.All(system)[1:] })
-	enter := func(c, firm string, at time.Time) domain.Command {
-		return domain.Command{
-			ID: "enter", Case: domain.CaseID(c), Agency: "kjj", Procedure: "visit", Act: "enter", At: at,
-			Actor: domain.Actor{ID: "li", Roles: []string{"handler"}}, Fields: fields{"firm": firm}.raw(t),
-		}
-	}
+	enter := func(c, firm string, at time.Time) domain.Command { return visit(t, c, firm, at) }
 	day := time.Now().AddDate(0, 0, -10)
 	const cases = 250 // more than a page
 	var commands []domain.Command

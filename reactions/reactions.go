@@ -27,9 +27,12 @@ import (
 
 // All is the table of contents: every reaction there is.
 func All(s System) []Reaction {
+	if s.Law == nil {
+		s.Law = s.Book
+	}
 	return []Reaction{
 		publicationTask(s.Desk, s.Book, s.Now),
-		judgeAgain(s.Desk, s.Book, s.Registers, s.Following),
+		judgeAgain(s.Desk, s.Book, s.Law, s.Registers, s.Following),
 	}
 }
 
@@ -43,7 +46,8 @@ func Ticks(s System) []Tick {
 // A System is what reactions act on and ask.
 type System struct {
 	Desk      Desk
-	Book      *rulebook.Book
+	Book      *rulebook.Book // without files that agencies have put in force
+	Law       domain.Law     // with them; nil: there are none
 	Board     Board
 	Registers Registers
 	Following Following
@@ -77,6 +81,9 @@ type Reaction struct {
 	// Procedures and Acts are those whose records it wants; empty: all.
 	Procedures []string
 	Acts       []string
+	// Skips, where it is not nil, tells of a procedure that none of its records is
+	// wanted now.
+	Skips func(procedure string) bool
 	// Wants, where it is not nil, has the last word.
 	Wants func(domain.Recorded) bool
 	// Timeout is for one try; 0: Config.Timeout.
@@ -86,6 +93,18 @@ type Reaction struct {
 	// aside; one that is a fault of the system (see Later) is tried again for as long as it
 	// takes; any other a few times, before the record is set aside.
 	React func(ctx context.Context, r domain.Recorded) error
+	// ReactOn is React for what takes long: it begins where mark says that an earlier
+	// try had come to, and keeps there how far it is. One of the two is set.
+	ReactOn func(ctx context.Context, r domain.Recorded, mark Mark) error
+}
+
+// A Mark is how far a reaction has come with one record. It is no record of what was
+// done, which is in the log: where it is lost, the reaction begins anew and does
+// nothing twice.
+type Mark interface {
+	// Load returns what was kept last; nil for nothing.
+	Load(ctx context.Context) ([]byte, error)
+	Keep(ctx context.Context, mark []byte) error
 }
 
 // A Tick is what is done from time to time, by one process at a time.
@@ -202,7 +221,7 @@ func check(reactions []Reaction, ticks []Tick) error {
 		return nil
 	}
 	for _, r := range reactions {
-		if err := name(r.Name, r.React != nil); err != nil {
+		if err := name(r.Name, (r.React != nil) != (r.ReactOn != nil)); err != nil {
 			return err
 		}
 	}
@@ -216,11 +235,11 @@ func check(reactions []Reaction, ticks []Tick) error {
 
 // skips reports whether a subject is of a procedure that it does not want.
 func (r *Reaction) skips(subject string) bool {
-	if len(r.Procedures) == 0 {
+	if len(r.Procedures) == 0 && r.Skips == nil {
 		return false
 	}
 	parts := strings.Split(subject, ".") // see domain.Subject
-	return len(parts) != 4 || !slices.Contains(r.Procedures, parts[2])
+	return len(parts) != 4 || len(r.Procedures) > 0 && !slices.Contains(r.Procedures, parts[2]) || r.Skips != nil && r.Skips(parts[2])
 }
 
 // wants reports whether it reacts to a record.

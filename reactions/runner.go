@@ -238,14 +238,26 @@ func (r *Runner) handler(re Reaction) message.NoPublishHandlerFunc {
 		if !re.wants(rec) {
 			return nil
 		}
-		ctx, cancel := context.WithTimeout(m.Context(), cmp.Or(re.Timeout, r.Timeout))
-		defer cancel()
-		if err := re.React(ctx, rec); err != nil {
+		if err := r.react(m.Context(), re, rec); err != nil {
 			return err
 		}
 		r.about(re.Name, func(s *state) { s.handled++ })
 		return nil
 	}
+}
+
+// react has a reaction react to a record, on from where it had come to.
+func (r *Runner) react(ctx context.Context, re Reaction, rec domain.Recorded) error {
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(re.Timeout, r.Timeout))
+	defer cancel()
+	if re.ReactOn == nil {
+		return re.React(ctx, rec)
+	}
+	m := &mark{kv: r.asides.kv, key: markKey(re.Name, rec.Position), now: r.Now, last: r.Now()}
+	if err := re.ReactOn(ctx, rec, m); err != nil {
+		return err
+	}
+	return m.drop(ctx)
 }
 
 // standing is the outermost middleware: an error that comes to it means that the

@@ -220,7 +220,7 @@ func withPlace(text []byte, f actFlags, caseID, act string) (any, error) {
 
 // fieldsOf reads fields by the types that the act gives them.
 func fieldsOf(ctx context.Context, c *client, f actFlags, caseID, act string) (map[string]json.RawMessage, error) {
-	types, err := fieldTypes(ctx, c, f.procedure, caseID, act)
+	types, err := fieldTypes(ctx, c, f.procedure, f.agency, caseID, act)
 	if err != nil {
 		return nil, err
 	}
@@ -244,21 +244,25 @@ func fieldsOf(ctx context.Context, c *client, f actFlags, caseID, act string) (m
 
 // fieldTypes asks for the fields of an act. An act that the procedure does not
 // list has none: its values are passed on as text.
-func fieldTypes(ctx context.Context, c *client, procedure, caseID, act string) (map[string]rulebook.Field, error) {
-	edition := url.Values{}
+func fieldTypes(ctx context.Context, c *client, procedure, agency, caseID, act string) (map[string]rulebook.Field, error) {
+	query := url.Values{}
 	if procedure == "" {
 		var file struct {
 			Procedure string `json:"procedure"`
 			Edition   string `json:"edition"`
+			Agency    string `json:"agency"`
 		}
 		if err := c.get(ctx, at("v1", "cases", caseID), nil, &file); err != nil {
 			return nil, err
 		}
-		procedure = file.Procedure
-		edition.Set("edition", file.Edition)
+		procedure, agency = file.Procedure, file.Agency
+		query.Set("edition", file.Edition)
+	}
+	if agency != "" {
+		query.Set("agency", agency) // whose own law files may have acts of their own
 	}
 	var law rulebook.Procedure
-	if err := c.get(ctx, at("v1", "procedures", procedure), edition, &law); err != nil {
+	if err := c.get(ctx, at("v1", "procedures", procedure), query, &law); err != nil {
 		return nil, err
 	}
 	types := map[string]rulebook.Field{}

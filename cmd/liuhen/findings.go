@@ -57,6 +57,7 @@ type findingItem struct {
 	OccurredAt time.Time     `json:"occurred_at"`
 	Imported   bool          `json:"imported"`
 	Corrected  bool          `json:"corrected"`
+	Lifted     bool          `json:"lifted"`
 	rulebook.Finding
 }
 
@@ -72,6 +73,12 @@ func findingRows(p *program, _ *client, raw []json.RawMessage) (table, error) {
 		severity := p.severity(string(i.Severity))
 		if i.Corrected {
 			severity += p.pick("〔已更正〕", " (corrected)")
+		}
+		switch {
+		case i.Lifts != "":
+			severity = p.pick("撤回此前认定", "takes back")
+		case i.Lifted:
+			severity += p.pick("〔不再成立〕", " (lifted)")
 		}
 		if i.Assumed {
 			severity += p.pick("〔依据待核〕", " (assumed)")

@@ -21,18 +21,24 @@ func lawCommand(p *program) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "law",
 		Short: "查看和检验程序、规则、期限 · Read and check procedures, rules and limits",
-		Long: `查看和检验程序、规则、期限。除 dry-run 外，不需要运行中的系统。
-Read and check the law as the program has it. No running system is needed, but for
-dry-run. With --law DIR an agency's own files are read as well.`,
+		Long: `查看和检验程序、规则、期限；使本机关的规则文件施行。除 dry-run、propose、confirm、withdraw 外，不需要运行中的系统。
+Read and check the law as the program has it, and put an agency's own files in force.
+No running system is needed, but for dry-run, propose, confirm and withdraw.
+
+With --law DIR further files are read as well. A system that is started with --law
+holds every agency to them, from its start on and without a trace in the record: that
+is for the operator of an installation. An agency puts files of its own in force with
+propose and confirm: by two persons, for itself alone, from a day, as events.`,
 		Example: `  liuhen law show
   liuhen law show penalty-ordinary --lang en | less
   liuhen law test
   liuhen law dry-run ours.yaml
+  liuhen law propose ours.yaml --from 2027-01-01 --reason …
   liuhen law date 2022-09-28 "7 working days"`,
 		Args: cobra.ArbitraryArgs,
 		RunE: group,
 	}
-	c.AddCommand(lawShowCommand(p), lawCheckCommand(p), lawTestCommand(p), lawCoverageCommand(p), lawFlowCommand(p), lawDiffCommand(p), lawPrintCommand(p), lawDutiesCommand(p), lawDateCommand(p), lawDryRunCommand(p))
+	c.AddCommand(lawShowCommand(p), lawCheckCommand(p), lawTestCommand(p), lawCoverageCommand(p), lawFlowCommand(p), lawDiffCommand(p), lawPrintCommand(p), lawDutiesCommand(p), lawDateCommand(p), lawDryRunCommand(p), lawProposeCommand(p), lawConfirmCommand(p), lawWithdrawCommand(p))
 	return c
 }
 

@@ -45,8 +45,9 @@ type system struct {
 	newKeys  bool   // the log of proofs was begun, with new keys
 	sampled  bool   // the sample office is in
 
-	own    fstest.MapFS // the agency's own law files
-	book   *rulebook.Book
+	own    fstest.MapFS       // the agency's own law files
+	book   *rulebook.Book     // the law without what agencies have put in force
+	law    *domain.Books      // the law with it
 	server *eventstore.Server // nil where NATS is outside
 	conn   *nats.Conn
 	pool   *pgxpool.Pool
@@ -178,7 +179,7 @@ func (s *system) start(ctx context.Context, withSample bool) error {
 	if err := registers.Wait(ctx, uint64(last)); err != nil {
 		return err
 	}
-	s.desk = casework.New(s.book, s.store, s.db, casework.Options{Registers: registers.Now, Facts: s.db.Facts})
+	s.desk = casework.New(s.law, s.store, s.db, casework.Options{Registers: registers.Now, Facts: s.db.Facts})
 	if withSample {
 		if err := s.fillSample(ctx); err != nil {
 			return err
@@ -188,7 +189,7 @@ func (s *system) start(ctx context.Context, withSample bool) error {
 		return err
 	}
 	return s.startHTTP(ctx, api.Config{
-		Desk: s.desk, Record: s.store, Reads: s.db, Book: s.book, Calendar: registers.Calendar, Policies: policies, Tokens: s.tokens,
+		Desk: s.desk, Record: s.store, Reads: s.db, Book: s.book, Law: s.law, InForce: registers.Law, Calendar: registers.Calendar, Policies: policies, Tokens: s.tokens,
 		Registered: registers.Wait, Registers: registers.Now, Roster: roster,
 		Trail: api.NewTrail(s.keepLooks), Reactions: s.reactions, Log: s.log, LogKeys: s.keys,
 		Rebuild: s.rebuild, Verify: s.verify, VerifyModels: s.verifyModels, Draft: s.draft, Health: s.health, Logger: s.logger, Version: version,
@@ -208,7 +209,7 @@ func (s *system) startReactions(ctx context.Context) error {
 		s.opened("connection of the reactions", func(context.Context) error { conn.Close(); return nil })
 	}
 	var err error
-	all := reactions.System{Desk: s.desk, Book: s.book, Board: s.db, Registers: s.db, Following: s.registers, Now: time.Now}
+	all := reactions.System{Desk: s.desk, Book: s.book, Law: s.law, Board: s.db, Registers: s.db, Following: s.registers, Now: time.Now}
 	s.reactions, err = reactions.Open(ctx, reactions.Config{
 		NATS: conn, Volume: caseVolume, Store: s.store, Replicas: s.program.config.Replicas, Logger: s.logger,
 		Reactions: reactions.All(all), Ticks: reactions.Ticks(all),
@@ -388,7 +389,8 @@ const (
 // openStores opens the two volumes from where the read models have come to.
 func (s *system) openStores(ctx context.Context, server *eventstore.Server, conn *nats.Conn) error {
 	var err error
-	if s.db, err = projections.Open(ctx, s.pool, s.book); err != nil {
+	s.law = domain.NewBooks(s.book, s.textOf, nil)
+	if s.db, err = projections.Open(ctx, s.pool, s.law); err != nil {
 		return err
 	}
 	c := eventstore.Config{
@@ -461,9 +463,31 @@ func (s *system) rebuild(ctx context.Context, models []string, progress func(pro
 	return projections.Rebuild(ctx, s.db, store, models, progress)
 }
 
+// textOf finds the text of a law file that an agency has put in force, in the record
+// that proposed it.
+func (s *system) textOf(ref rulebook.FileRef) (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	stored, _, err := s.store.Load(ctx, ref.Case)
+	if err != nil {
+		return "", err
+	}
+	for _, r := range stored {
+		record, err := domain.Read(uint64(r.Position), r.At, r.Data)
+		if err != nil {
+			return "", err
+		}
+		if f, ok := domain.FileOf(&record); ok && record.ID == ref.Event {
+			return f.Text, nil
+		}
+	}
+	return "", fmt.Errorf("case %s has no event %s that proposes a law file", ref.Case, ref.Event)
+}
+
 // draft is the law with other files of the agency's own: alone, or added to
-// those that the system was started with, each in the place of its namesake.
-func (s *system) draft(files map[string]string, alone bool) (*rulebook.Book, error) {
+// those that the system was started with and that agencies have put in force, each in
+// the place of its namesake.
+func (s *system) draft(files map[string]string, alone bool) (domain.Law, error) {
 	own := fstest.MapFS{}
 	if !alone {
 		maps.Copy(own, s.own)
@@ -471,7 +495,14 @@ func (s *system) draft(files map[string]string, alone bool) (*rulebook.Book, err
 	for name, text := range files {
 		own[name] = &fstest.MapFile{Data: []byte(text), Mode: 0o444}
 	}
-	return rulebook.Load(law.Files, own)
+	book, err := rulebook.Load(law.Files, own)
+	if err != nil {
+		return nil, err
+	}
+	return domain.NewBooks(book, s.textOf, func(f rulebook.FileRef) bool {
+		_, replaced := files[f.Name]
+		return alone || replaced
+	}), nil
 }
 
 // health says whether acts can be recorded and read. It answers from memory.

@@ -13,6 +13,7 @@ package rulebook
 
 import (
 	"fmt"
+	"io/fs"
 	"slices"
 	"strings"
 
@@ -40,6 +41,9 @@ type Book struct {
 	cal        *calendar.Calendar
 	numbered   []string        // ids of rules, see Coverage
 	leftOut    map[string]Text // by id
+
+	sources []fs.FS // that it was loaded from
+	own     []File  // that it was loaded with, by name
 }
 
 // Procedure returns the newest edition of a procedure.
@@ -317,6 +321,7 @@ type Rule struct {
 	Examples    []*Example    `json:"-"`
 
 	agency  bool   // from an agency's own file: its expressions have a cost limit
+	own     string // the name of the file, where an agency has put it in force
 	onSet   actSet // for require
 	outside bool   // what it says can change with registers
 	detail  *template
@@ -327,9 +332,10 @@ type Rule struct {
 	count   *counting
 }
 
-// Own reports whether the rule stands in an agency's own file, which may be altered
-// without an edition.
-func (r *Rule) Own() bool { return r.agency }
+// Own reports whether the rule stands in a file that is read beside the law and may be
+// altered without an edition; a file that an agency has put in force is not one, for
+// records name its text.
+func (r *Rule) Own() bool { return r.agency && r.own == "" }
 
 // inForce reports whether the rule applies to an act carried out on a day.
 func (r *Rule) inForce(on calendar.Date) bool {

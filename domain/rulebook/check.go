@@ -201,11 +201,33 @@ func (c *checking) one(path string, f *Field, raw json.RawMessage) any {
 			c.wrong(path, "须为文本", "expected text")
 			return nil
 		}
+		if f.kind == kindFile {
+			return c.file(path, s)
+		}
 		if s = strings.TrimSpace(s); s == "" {
 			return nil
 		}
 		return c.text(path, f, s)
 	}
+}
+
+// MaxFile is how many bytes the text of a file may have, where it stands in the
+// record itself: as JSON a byte may take six.
+const MaxFile = 64 << 10
+
+// file takes the text of a file as it is, so that its digest is the file's.
+func (c *checking) file(path, s string) any {
+	switch {
+	case strings.TrimSpace(s) == "":
+		return nil
+	case len(s) > MaxFile:
+		c.wrong(path, "文件有 %[1]d 字节，上限 %[2]d 字节", "the file has %[1]d bytes, the limit is %[2]d", len(s), MaxFile)
+		return nil
+	case strings.ContainsRune(s, utf8.RuneError):
+		c.wrong(path, "文件不是 UTF-8 文本，或含有字符 U+FFFD", "the file is not UTF-8, or has the character U+FFFD")
+		return nil
+	}
+	return s
 }
 
 func (c *checking) record(path string, t *recordType, m map[string]json.RawMessage) any {

@@ -272,6 +272,9 @@ func (j *judging) step(i int32, withNext bool) (*Step, past) {
 
 // started makes the clock that a step starts, if it starts one.
 func (j *judging) started(c *clock, s *Step, on calendar.Date, at int32) (run, bool) {
+	if !c.rule.holds(s) {
+		return run{}, false
+	}
 	if c.when != nil {
 		j.start = stepValue{object: object{anyAct}, step: s}
 		if i := j.p.actIndex(s.Act); i >= 0 {

@@ -580,7 +580,15 @@ type ExampleResult struct {
 // procedures and rules. Each step is judged by the rule of the example alone.
 // A national rule is tried with the national values of the parameters: what an
 // agency has set is no fault of its examples.
-func RunExamples(b *Book) []ExampleResult {
+func RunExamples(b *Book) []ExampleResult { return b.runExamples(func(*Rule) bool { return true }) }
+
+// RunOwnExamples runs the examples in one of the files of the book that an agency
+// has put in force; see RunExamples.
+func RunOwnExamples(b *Book, file string) []ExampleResult {
+	return b.runExamples(func(r *Rule) bool { return r.own != "" && r.own == file })
+}
+
+func (b *Book) runExamples(of func(*Rule) bool) []ExampleResult {
 	defaults := make(map[string]any)
 	for _, p := range b.parameters {
 		if p.SetIn != "" {
@@ -590,18 +598,35 @@ func RunExamples(b *Book) []ExampleResult {
 	var out []ExampleResult
 	for _, p := range b.procedures {
 		for _, r := range p.Rules {
+			if !of(r) {
+				continue
+			}
 			values := p.params
 			if !r.agency {
 				values = values.with(defaults)
 			}
 			for i, e := range r.Examples {
-				res := p.try(r, e, values.with(e.params))
+				res := p.try(r, e.under(r), values.with(e.params))
 				res.Number = i + 1
 				out = append(out, res)
 			}
 		}
 	}
 	return out
+}
+
+// under is the example as if the file of its rule had been in force from its first
+// step on.
+func (e *Example) under(r *Rule) *Example {
+	if r.own == "" {
+		return e
+	}
+	next := *e
+	next.Steps = slices.Clone(e.Steps)
+	for i := range next.Steps {
+		next.Steps[i].Law = []FileRef{{Name: r.own}}
+	}
+	return &next
 }
 
 // try runs one example.

@@ -229,7 +229,7 @@ var typeWords = map[fieldKind]Text{
 	kindNumber: {"数字", "number"}, kindBoolean: {"是否", "yes or no"}, kindMoney: {"金额（分）", "money (fen)"},
 	kindCode: {"代码", "code"}, kindLimit: {"期限", "limit"}, kindPerson: {"人员", "person"},
 	kindUSCC: {"统一社会信用代码", "unified social credit code"}, kindIDNumber: {"证件号码", "identity number"},
-	kindEvent: {"案内记录", "event of the case"},
+	kindEvent: {"案内记录", "event of the case"}, kindFile: {"文件全文", "text of a file"},
 }
 
 func (x *explaining) field(indent int, f *Field) {

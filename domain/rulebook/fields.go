@@ -25,6 +25,7 @@ const (
 	kindUSCC
 	kindIDNumber
 	kindEvent
+	kindFile
 	kindRecord
 )
 
@@ -43,6 +44,7 @@ var plainTypes = map[string]fieldKind{
 	"uscc":      kindUSCC,     // 统一社会信用代码
 	"id-number": kindIDNumber, // of an identity document
 	"event":     kindEvent,    // id of an event of the case
+	"file":      kindFile,     // the text of a file, kept byte for byte, at most MaxFile
 }
 
 // recordType is a named set of fields.

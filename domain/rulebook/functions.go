@@ -1,6 +1,8 @@
 package rulebook
 
 import (
+	"crypto/sha256"
+	"fmt"
 	"strings"
 	"time"
 	"unicode"
@@ -120,6 +122,10 @@ func functions(shared *catalogue) []cel.EnvOption {
 		valid("valid_id_number", func(s string) bool { return identifier.CheckID(s) == nil }),
 		cel.Function("normal", cel.Overload("normal_string", []*cel.Type{str}, str,
 			cel.UnaryBinding(func(s ref.Val) ref.Val { return types.String(normal(string(s.(types.String)))) }))),
+		cel.Function("digest", cel.Overload("digest_string", []*cel.Type{str}, str,
+			cel.UnaryBinding(func(s ref.Val) ref.Val {
+				return types.String(fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(s.(types.String)))))
+			}))),
 		cel.Function("parameter_kind", cel.Overload("parameter_kind_string", []*cel.Type{str}, str,
 			cel.UnaryBinding(func(s ref.Val) ref.Val { return shared.parameterKind(string(s.(types.String))) }))),
 

@@ -65,9 +65,12 @@ func (h *History) Append(s Step) *History {
 	return &next
 }
 
-// under is the same history under another text of the procedure, as it comes
-// about when a book is loaded anew.
-func (h *History) under(p *Procedure) *History {
+// Under is the same history under another text of the procedure: of a book that was
+// loaded anew, or that has files which an agency has put in force.
+func (h *History) Under(p *Procedure) *History {
+	if h.procedure == p {
+		return h
+	}
 	next := p.NewHistory(h.Case, h.Agency)
 	next.Area = h.Area
 	for _, s := range h.Steps {

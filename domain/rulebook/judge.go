@@ -110,7 +110,7 @@ func newActAttributes() *objectType {
 
 func (p *Procedure) begin(h *History, next *Step, params *paramValues, known Known) *judging {
 	if h.procedure != p {
-		h = h.under(p)
+		h = h.Under(p)
 	}
 	j := pool.Get().(*judging)
 	j.p, j.h, j.next, j.params, j.known = p, h, next, params.under(next), known

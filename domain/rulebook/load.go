@@ -31,11 +31,16 @@ import (
 func Load(fsys ...fs.FS) (*Book, error) { return LoadWith(calendar.National(), fsys...) }
 
 // LoadWith is Load with another calendar, such as one with a newer notice.
-func LoadWith(cal *calendar.Calendar, fsys ...fs.FS) (*Book, error) {
+func LoadWith(cal *calendar.Calendar, fsys ...fs.FS) (*Book, error) { return loadAll(cal, fsys, nil) }
+
+// loadAll is LoadWith, with files that an agency has put in force beside those of the
+// file systems.
+func loadAll(cal *calendar.Calendar, fsys []fs.FS, own []File) (*Book, error) {
 	l := &loader{cal: cal, shared: newCatalogue(), byName: map[string][]*Procedure{}}
 	for i, f := range fsys {
 		l.readAll(f, i > 0)
 	}
+	l.readOwn(own)
 	if !l.unreadable { // what a file that is no YAML would have said, the others miss
 		l.catalogue()
 		l.procedures()
@@ -46,7 +51,9 @@ func LoadWith(cal *calendar.Calendar, fsys ...fs.FS) (*Book, error) {
 		l.sortErrors()
 		return nil, l.errs
 	}
-	return l.book(), nil
+	b := l.book()
+	b.sources = fsys
+	return b, nil
 }
 
 // paramTypeName is the CEL type of `param`.
@@ -96,10 +103,7 @@ func (l *loader) readAll(fsys fs.FS, agency bool) {
 		if err != nil {
 			return err
 		}
-		f := &file{
-			reader: &reader{file: name, agency: agency, errs: new(Errors)},
-			nodes:  map[string]ast.Node{},
-		}
+		f := newFile(&reader{file: name, agency: agency})
 		files = append(files, f)
 		parsing.Go(func() error {
 			f.root = f.parse(data)
@@ -111,6 +115,16 @@ func (l *loader) readAll(fsys fs.FS, agency bool) {
 		l.errs = append(l.errs, Error{File: ".", Line: 1, Column: 1, Message: err.Error()})
 	}
 	_ = parsing.Wait() // mistakes are in the files
+	l.take(files)
+}
+
+func newFile(r *reader) *file {
+	r.errs = new(Errors)
+	return &file{reader: r, nodes: map[string]ast.Node{}}
+}
+
+// take adds files that have been parsed.
+func (l *loader) take(files []*file) {
 	for _, f := range files {
 		l.errs = append(l.errs, *f.errs...)
 		l.unreadable = l.unreadable || len(*f.errs) > 0

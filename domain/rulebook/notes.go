@@ -65,14 +65,26 @@ type Again struct {
 	// Certify gives officers the certificates that the register has now for a
 	// day; nil leaves them as they were frozen.
 	Certify func([]Officer, calendar.Date) []Officer
+	// Law is the procedure with the files of its agency by which an act was judged;
+	// nil: the procedure that judges again.
+	Law func(files []FileRef) *Procedure
+}
+
+// law is the procedure by which an act is judged again: with the files of then, for a
+// file is not held against what was done before it was in force.
+func (a *Again) law(p *Procedure, s *Step) *Procedure {
+	if a.Law == nil {
+		return p
+	}
+	return a.Law(s.Law)
 }
 
 // Note returns the findings that an act with Notes records at its time. Its field
 // cause says which: limits that have run out without the act that was due
 // (overdue), or what rules say of earlier acts now that registers hold something
-// else (registers). Each is told once: what
-// the case has recorded already is left out. Of names the act that a finding is
-// about.
+// else (registers), and what they do not say any more (Finding.Lifts). Each is told
+// once: what the case has recorded already is left out. Of names the act that a finding
+// is about.
 //
 // Limits that an imported act began are left out: what another system kept is
 // judged when it is imported.
@@ -88,19 +100,19 @@ func (p *Procedure) Note(h *History, next Step, again Again) []Finding {
 }
 
 // NoteLookups is what Note needs to know of registers and known.Facts has not got.
-func (p *Procedure) NoteLookups(h *History, next Step, known Known) []Lookup {
-	_, missing := p.NoteAsks(h, next, known)
+func (p *Procedure) NoteLookups(h *History, next Step, again Again) []Lookup {
+	_, missing := p.NoteAsks(h, next, again)
 	return missing
 }
 
 // NoteAsks is all that Note asks of registers, and what of it known.Facts has not
 // got.
-func (p *Procedure) NoteAsks(h *History, next Step, known Known) (asked, missing []Lookup) {
+func (p *Procedure) NoteAsks(h *History, next Step, again Again) (asked, missing []Lookup) {
 	if !ofRegisters(next) {
 		return nil, nil
 	}
 	p.eachBefore(h, func(before *History, s Step) {
-		a, m := p.Asks(before, s, known)
+		a, m := again.law(p, &s).Asks(before, s, again.Known)
 		asked, missing = append(asked, a...), append(missing, m...)
 	})
 	return eachOnce(asked), eachOnce(missing)
@@ -126,11 +138,11 @@ func (p *Procedure) eachBefore(h *History, f func(before *History, s Step)) {
 }
 
 // noted reports whether a case has recorded a finding of a rule on an act that
-// came to light later.
+// came to light later, and has not taken it back.
 func (h *History) noted(rule, of string, due calendar.Date) bool {
 	for i := range h.Steps {
 		for k := range h.Steps[i].Findings {
-			if f := &h.Steps[i].Findings[k]; f.Of == of && f.Rule == rule && f.Due == due {
+			if f := &h.Steps[i].Findings[k]; f.Of == of && f.Rule == rule && f.Due == due && f.Lifts == "" && !h.lifted(h.Steps[i].Event, rule, of) {
 				return true
 			}
 		}
@@ -193,18 +205,77 @@ func (p *Procedure) anew(h *History, again Again) []Finding {
 		if again.Certify != nil && s.RosterAt > 0 { // an act judged before there was a register is not held to it
 			s.Officers = again.Certify(s.Officers, calendar.DateOf(s.At))
 		}
-		for _, f := range p.Judge(before, s, again.Known) {
-			r, ok := p.Rule(f.Rule)
+		law := again.law(p, &s)
+		judged := law.Judge(before, s, again.Known)
+		for _, f := range judged {
+			r, ok := law.Rule(f.Rule)
 			if !ok || f.Failed || !r.outside || h.noted(f.Rule, s.Event, f.Due) ||
-				slices.ContainsFunc(s.Findings, func(was Finding) bool { return was.Rule == f.Rule && !was.Failed }) {
+				slices.ContainsFunc(s.Findings, func(was Finding) bool {
+					return was.Rule == f.Rule && !was.Failed && !h.lifted(s.Event, f.Rule, s.Event)
+				}) {
 				continue
 			}
 			f.Of, f.Verdict = s.Event, Flag
 			f.Detail = Text{ZH: "按登记册现状重新判断：" + f.Detail.ZH, EN: "judged again by the registers as they are now: " + f.Detail.EN}
 			out = append(out, f)
 		}
+		out = append(out, law.lifts(h, &s, judged)...)
 	})
 	return out
+}
+
+// lifts takes back what was found of an act, when it was recorded or later, and does
+// not hold by what registers hold now, and what could not be judged and now can. The
+// first finding stays in its record.
+func (p *Procedure) lifts(h *History, s *Step, judged []Finding) []Finding {
+	var out []Finding
+	lift := func(by string, was *Finding) {
+		r, ok := p.Rule(was.Rule)
+		if !ok || !r.outside || was.Lifts != "" || h.lifted(by, was.Rule, s.Event) ||
+			slices.ContainsFunc(out, func(f Finding) bool { return f.Lifts == by && f.Rule == was.Rule }) {
+			return
+		}
+		detail := Text{ZH: "按登记册现状重新判断，此前的认定不再成立", EN: "judged again by the registers as they are now, what was found does not hold any more"}
+		if was.Failed {
+			detail = Text{ZH: "登记册已可查，经重新判断未发现问题", EN: "registers can be asked again and it was judged: nothing was found"}
+		}
+		for i := range judged {
+			switch f := &judged[i]; {
+			case f.Rule != was.Rule:
+			case f.Failed, !was.Failed:
+				return // it cannot be told, or it holds
+			default:
+				detail = Text{ZH: "登记册已可查，已重新判断，另有认定", EN: "registers can be asked again and it was judged: there is another finding"}
+			}
+		}
+		out = append(out, Finding{
+			Rule: r.ID, Edition: p.Edition, Severity: Notice, Verdict: Flag, Says: r.Says, Basis: r.Basis, Detail: detail,
+			Registers: r.Registers, Of: s.Event, Lifts: by,
+		})
+	}
+	for i := range s.Findings {
+		lift(s.Event, &s.Findings[i])
+	}
+	for i := range h.Steps {
+		for k := range h.Steps[i].Findings {
+			if f := &h.Steps[i].Findings[k]; f.Of == s.Event {
+				lift(h.Steps[i].Event, f)
+			}
+		}
+	}
+	return out
+}
+
+// lifted reports whether what an event found by a rule of an act was taken back.
+func (h *History) lifted(by, rule, of string) bool {
+	for i := range h.Steps {
+		for k := range h.Steps[i].Findings {
+			if f := &h.Steps[i].Findings[k]; f.Lifts == by && f.Rule == rule && f.Of == of {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // looksOutside reports whether what a rule says can change with registers.

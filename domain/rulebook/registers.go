@@ -346,7 +346,7 @@ func (p *Procedure) Entries(h *History) []Entry {
 		return nil
 	}
 	if h.procedure != p {
-		h = h.under(p)
+		h = h.Under(p)
 	}
 	var out []Entry
 	for _, e := range p.Enters {
@@ -661,7 +661,7 @@ func (j *judging) look(r *Rule, b *binding) bool {
 			continue
 		}
 		for i := range entries {
-			if slices.ContainsFunc(seen, func(e *Entry) bool { return e.underAnyKey(entries[i]) }) {
+			if slices.ContainsFunc(seen, func(e *Entry) bool { return e.Event == entries[i].Event && e.underAnyKey(entries[i]) }) {
 				continue // it stands under two of the keys
 			}
 			seen = append(seen, &entries[i])

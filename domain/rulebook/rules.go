@@ -176,6 +176,9 @@ func (l *loader) readRule(r *ruleReader) bool {
 		ID: r.entry.key, Severity: Minor, Verdict: Flag, agency: r.agency,
 		Source: r.entry.at.String(),
 	}
+	if r.own {
+		r.rule.own = r.file
+	}
 	r.kept = map[string]ast.Node{}
 	keep := func(key string) func(ast.Node) { return func(n ast.Node) { r.kept[key] = n } }
 	var severe bool

@@ -84,6 +84,7 @@ type Step struct {
 	Corrects    string         // id of the event that this one corrects
 	RosterAt    uint64         // position at which the register of officers was read for it; 0: it was not
 	Params      map[string]any // values of its agency that it was judged by, see Procedure.Applied
+	Law         []FileRef      // files that its agency had put in force and that it was judged by, by name
 	Findings    []Finding      // what was found when it was recorded
 }
 
@@ -103,6 +104,7 @@ type Finding struct {
 	Assumed   bool          `json:"assumed,omitempty"`
 	Failed    bool          `json:"failed,omitempty"` // the rule could not be judged: a mistake in the rule, not in the act
 	Of        string        `json:"of,omitempty"`     // id of the act that it is about, where that is not the act which it was recorded with
+	Lifts     string        `json:"lifts,omitempty"`  // id of the event whose finding of the rule, on the same act, does not hold any more: this one takes it back and finds nothing
 	Demands   string        `json:"-"`                // what the command must give before the act is recorded at all, e.g. late_reason
 }
 

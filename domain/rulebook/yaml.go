@@ -34,6 +34,7 @@ type reader struct {
 	procedure string
 	rule      string
 	agency    bool // not one of the program's own files
+	own       bool // one that an agency has put in force, see Book.With
 	errs      *Errors
 }
 

@@ -57,7 +57,7 @@ func TestKill(t *testing.T) {
 	s := &system{binary: build(t), data: t.TempDir()}
 	s.start(t)
 	t.Cleanup(s.kill)
-	token := s.token(t)
+	token := s.token(t, "officer")
 
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
@@ -209,10 +209,10 @@ func (s *system) where() string {
 	return s.address
 }
 
-// token makes an officer's token.
-func (s *system) token(t *testing.T) string {
+// token makes a token for a role.
+func (s *system) token(t *testing.T, role string) string {
 	t.Helper()
-	out, err := exec.Command(s.binary, "token", "create", "--data", s.data, "--person", "kill", "--role", "officer", "--agency", "kill").Output()
+	out, err := exec.Command(s.binary, "token", "create", "--data", s.data, "--person", "kill", "--role", role, "--agency", "kill").Output()
 	if err != nil {
 		t.Fatalf("token create: %v", err)
 	}
