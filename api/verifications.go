@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -25,12 +26,14 @@ type verifyInput struct {
 // verifyLine is one line of the answer: how far it is, and last what was found or
 // why that is not known.
 type verifyLine struct {
-	Progress *verifyProgress       `json:"progress,omitempty"`
-	Filling  *projections.Progress `json:"filling,omitempty"`
-	Result   *audit.Result         `json:"result,omitempty"`
-	Report   *projections.Report   `json:"report,omitempty"`
-	Clean    *bool                 `json:"clean,omitempty" doc:"With result or report: nothing is wrong"`
-	Problem  *Problem              `json:"problem,omitempty"`
+	Progress  *verifyProgress       `json:"progress,omitempty"`
+	Filling   *projections.Progress `json:"filling,omitempty"`
+	Result    *audit.Result         `json:"result,omitempty"`
+	Report    *projections.Report   `json:"report,omitempty"`
+	Clean     *bool                 `json:"clean,omitempty" doc:"With result or report: nothing is wrong"`
+	Statement string                `json:"statement,omitempty" doc:"With result: the same as the text of a report, byte for byte as it is signed"`
+	Signature string                `json:"signature,omitempty" doc:"With statement: its signature with the keys of the log, a signed note; none where the keys are not here"`
+	Problem   *Problem              `json:"problem,omitempty"`
 }
 
 type verifyProgress struct {
@@ -86,8 +89,16 @@ func (s *server) verify(ctx context.Context, in *verifyInput) (*huma.StreamRespo
 				result.Faults[i].Case = ""
 			}
 		}
+		line := verifyLine{Result: &result, Statement: string(result.Statement())}
+		if s.SignReport != nil {
+			if line.Signature, err = s.SignReport([]byte(line.Statement)); err != nil {
+				lines.write(verifyLine{Problem: answer(ctx, s.Logger, fmt.Errorf("sign the report: %w", err))})
+				return
+			}
+		}
 		clean := result.Clean()
-		lines.write(verifyLine{Result: &result, Clean: &clean})
+		line.Clean = &clean
+		lines.write(line)
 	}}, nil
 }
 

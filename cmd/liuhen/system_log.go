@@ -204,3 +204,13 @@ func verifierKeys(ctx context.Context, history *transparency.History, settings t
 	}
 	return keys.Verifiers(settings.Keys[0], rotations)
 }
+
+// signReport signs a report with the keys of the log. Where they are not here the
+// report goes out unsigned.
+func (s *system) signReport(report []byte) (string, error) {
+	if !s.log.Status().Seals {
+		return "", nil
+	}
+	signature, err := s.log.SignReport(report)
+	return string(signature), err
+}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
+	"golang.org/x/mod/sumdb/note"
 
 	"liuhen/transparency"
 	"liuhen/transparency/audit"
@@ -23,6 +24,7 @@ import (
 // verifyFlags are what "liuhen verify" is asked for.
 type verifyFlags struct {
 	span, name, key, report string
+	check                   string
 	record                  uint64
 	models                  bool
 }
@@ -52,6 +54,7 @@ compared row by row; nothing is switched ("liuhen rebuild" does that).`,
   liuhen verify --case 2026-001
   liuhen verify --range 1-5000 --json
   liuhen verify --data /copy/of/data --key example.org/liuhen/enf+ea1d…
+  liuhen verify -o report.txt && liuhen verify --check-report report.txt --key KEY
   liuhen verify --read-models ledger`,
 		RunE: func(c *cobra.Command, models []string) error { return p.verify(c.Context(), f, models) },
 	}
@@ -60,7 +63,8 @@ compared row by row; nothing is switched ("liuhen rebuild" does that).`,
 	c.Flags().Uint64Var(&f.record, "record", 0, "one record, by its position")
 	c.Flags().BoolVar(&f.models, "read-models", false, "the read models, or those that are named")
 	c.Flags().StringVar(&f.key, "key", "", "the verifier key of the log, as text or in a file")
-	c.Flags().StringVarP(&f.report, "report", "o", "", "write the result as a report to this file")
+	c.Flags().StringVarP(&f.report, "report", "o", "", "write the result as a report to this file, and its signature with the log's keys beside it (.sig)")
+	c.Flags().StringVar(&f.check, "check-report", "", "check the signature of a report that was written with --report; needs --key")
 	c.Flags().BoolVar(&p.quiet, "quiet", false, "no progress bar")
 	p.flags(c.Flags(), append([]string{"keys"}, clientKeys...)...)
 	return c
@@ -112,6 +116,9 @@ func (p *program) verify(ctx context.Context, f verifyFlags, models []string) er
 	if err != nil {
 		return err
 	}
+	if f.check != "" {
+		return p.checkReport(f.check, vkey)
+	}
 	lock, err := p.alone(f.models)
 	if err != nil {
 		return err
@@ -119,22 +126,24 @@ func (p *program) verify(ctx context.Context, f verifyFlags, models []string) er
 	bar := p.bar(-1, p.pick("核验", "verify"), "records")
 	defer func() { _ = bar.Exit() }() // drawing can fail; the verification goes on
 	var result audit.Result
+	var signed signedReport
 	if lock != nil {
 		if vkey == "" {
 			fmt.Fprintln(p.errOut, p.pick("未指定公钥（--key）：数据目录只能自己为自己作证", "no key is pinned (--key): the data folder vouches for itself"))
 		}
 		result, err = p.verifyStopped(ctx, scope, vkey, shown(bar))
+		signed.statement = result.Statement()
 		err = errors.Join(err, lock.release())
 	} else {
 		var report *rebuildReport
-		if result, report, err = p.verifyRunning(ctx, scope, f.models, models, vkey, bar); err == nil && report != nil {
+		if result, signed, report, err = p.verifyRunning(ctx, scope, f.models, models, vkey, bar); err == nil && report != nil {
 			return p.verifiedModels(*report)
 		}
 	}
 	if err != nil {
 		return err
 	}
-	return p.verified(result, f.report)
+	return p.verified(result, signed, f.report)
 }
 
 // alone takes the lock of the data folder where no system runs on it; nil where
@@ -169,16 +178,18 @@ type verifyLine struct {
 		Position uint64 `json:"position"`
 		Target   uint64 `json:"target"`
 	} `json:"filling"`
-	Result  *audit.Result  `json:"result"`
-	Report  *rebuildReport `json:"report"`
-	Problem *problem       `json:"problem"`
+	Result    *audit.Result  `json:"result"`
+	Statement string         `json:"statement"`
+	Signature string         `json:"signature"`
+	Report    *rebuildReport `json:"report"`
+	Problem   *problem       `json:"problem"`
 }
 
 // verifyRunning has the running system verify.
-func (p *program) verifyRunning(ctx context.Context, scope audit.Scope, readModels bool, models []string, vkey string, bar *progressbar.ProgressBar) (audit.Result, *rebuildReport, error) {
+func (p *program) verifyRunning(ctx context.Context, scope audit.Scope, readModels bool, models []string, vkey string, bar *progressbar.ProgressBar) (audit.Result, signedReport, *rebuildReport, error) {
 	c, err := p.client("verify", true)
 	if err != nil {
-		return audit.Result{}, nil, err
+		return audit.Result{}, signedReport{}, nil, err
 	}
 	ask := struct {
 		audit.Scope
@@ -187,11 +198,11 @@ func (p *program) verifyRunning(ctx context.Context, scope audit.Scope, readMode
 	}{scope, readModels, models}
 	body, err := json.Marshal(ask)
 	if err != nil {
-		return audit.Result{}, nil, err
+		return audit.Result{}, signedReport{}, nil, err
 	}
 	resp, err := c.request(ctx, http.MethodPost, "/v1/verifications", nil, nil, body)
 	if err != nil {
-		return audit.Result{}, nil, err
+		return audit.Result{}, signedReport{}, nil, err
 	}
 	defer resp.Body.Close()
 	lines := bufio.NewScanner(resp.Body)
@@ -200,26 +211,26 @@ func (p *program) verifyRunning(ctx context.Context, scope audit.Scope, readMode
 	for lines.Scan() {
 		var line verifyLine
 		if err := json.Unmarshal(lines.Bytes(), &line); err != nil {
-			return audit.Result{}, nil, fmt.Errorf("answer: %w", err)
+			return audit.Result{}, signedReport{}, nil, fmt.Errorf("answer: %w", err)
 		}
 		switch {
 		case line.Problem != nil:
-			return audit.Result{}, nil, line.Problem
+			return audit.Result{}, signedReport{}, nil, line.Problem
 		case line.Progress != nil:
 			show(line.Progress.Done, line.Progress.Of)
 		case line.Filling != nil:
 			bar.Describe(line.Filling.Phase + " " + line.Filling.Model)
 			show(line.Filling.Position, line.Filling.Target)
 		case line.Report != nil:
-			return audit.Result{}, line.Report, nil
+			return audit.Result{}, signedReport{}, line.Report, nil
 		case line.Result != nil:
-			return *line.Result, nil, p.named(ctx, c, *line.Result, vkey)
+			return *line.Result, signedReport{[]byte(line.Statement), []byte(line.Signature)}, nil, p.named(ctx, c, *line.Result, vkey)
 		}
 	}
 	if err := lines.Err(); err != nil {
-		return audit.Result{}, nil, fmt.Errorf("answer: %w", err)
+		return audit.Result{}, signedReport{}, nil, fmt.Errorf("answer: %w", err)
 	}
-	return audit.Result{}, nil, errors.New("the answer ended before the result; see the log of the system")
+	return audit.Result{}, signedReport{}, nil, errors.New("the answer ended before the result; see the log of the system")
 }
 
 // named checks that the checkpoint that a system names in its result is signed by
@@ -252,18 +263,54 @@ func (p *program) named(ctx context.Context, c *client, r audit.Result, vkey str
 	return nil
 }
 
-// signReport signs a report with the key of the log. Not yet: it is written as it is.
-func (p *program) signReport(text []byte) ([]byte, error) { return text, nil }
+// A signedReport is a result as the text that is kept, and its signature; empty
+// where the keys of the log were not at hand.
+type signedReport struct{ statement, signature []byte }
+
+// write writes the report, and its signature beside it.
+func (r signedReport) write(path string) error {
+	if err := os.WriteFile(path, r.statement, 0o644); err != nil {
+		return err
+	}
+	if len(r.signature) == 0 {
+		return nil
+	}
+	return os.WriteFile(path+".sig", r.signature, 0o644)
+}
+
+// checkReport checks the signature of a report by a key that is pinned.
+func (p *program) checkReport(path, vkey string) error {
+	if vkey == "" {
+		return usagef("--check-report needs --key: the verifier key of the log, from elsewhere than the report")
+	}
+	report, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	signature, err := os.ReadFile(path + ".sig")
+	if err != nil {
+		return err
+	}
+	known, err := keys.NewVerifier(vkey)
+	if err != nil {
+		return err
+	}
+	size, err := transparency.VerifyReport(report, signature, known.Name(), note.VerifierList(known))
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	p.say("✓ 该报告由日志 %s 在有 %s 条记录时签名", "✓ the log %s signed this report when it had %s records", known.Name(), grouped(size))
+	return nil
+}
 
 // verified prints a result, writes the report, and fails where anything was found.
-func (p *program) verified(r audit.Result, report string) error {
+func (p *program) verified(r audit.Result, signed signedReport, report string) error {
 	if report != "" {
-		text, err := p.signReport(r.Statement())
-		if err == nil {
-			err = os.WriteFile(report, text, 0o644)
-		}
-		if err != nil {
+		if err := signed.write(report); err != nil {
 			return fmt.Errorf("report: %w", err)
+		}
+		if len(signed.signature) == 0 {
+			fmt.Fprintln(p.errOut, p.pick("报告未签名：日志的密钥不在此处", "the report is not signed: the keys of the log were not at hand"))
 		}
 	}
 	if p.json {
