@@ -693,7 +693,8 @@ func (s *Store) pushed(ctx context.Context, w *writer, in Entry) *entry {
 }
 
 // Ready returns when a writer is known, this process or another, so that
-// Append need not wait for one. Run must be running.
+// Append need not wait for one; ErrNotWhole where the volume turns out not to be
+// whole, for then nobody here will write. Run must be running.
 func (s *Store) Ready(ctx context.Context) error {
 	for {
 		r, changed := s.currentRole()
@@ -702,6 +703,8 @@ func (s *Store) Ready(ctx context.Context) error {
 		}
 		select {
 		case <-changed:
+		case <-s.broken:
+			return s.brokenErr()
 		case <-ctx.Done():
 			return fmt.Errorf("%w: %w", ErrNoWriter, ctx.Err())
 		}
