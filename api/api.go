@@ -164,9 +164,10 @@ type Config struct {
 // server is the package at work. Its fields do not change.
 type server struct {
 	Config
-	trying   sync.Mutex // held while a draft of the law is tried
-	auditing sync.Mutex // held while the record is verified
-	judging  sync.Mutex // held while a period is inspected
+	asking   chan struct{} // has one for each caller who is served; see few
+	trying   sync.Mutex    // held while a draft of the law is tried
+	auditing sync.Mutex    // held while the record is verified
+	judging  sync.Mutex    // held while a period is inspected
 	api      huma.API
 	metrics  *metrics
 	openapi  []byte
@@ -189,7 +190,7 @@ func New(c Config) http.Handler {
 		c.Patience = 5 * time.Second
 	}
 	mux := http.NewServeMux()
-	s := &server{Config: c, metrics: newMetrics(c)}
+	s := &server{Config: c, metrics: newMetrics(c), asking: make(chan struct{}, fewAtOnce)}
 	s.api = humago.New(mux, s.config())
 	s.routes(mux)
 	s.document()

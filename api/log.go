@@ -21,7 +21,7 @@ type Proofs interface {
 	Cosigned(ctx context.Context) (transparency.Checkpoint, error)
 	Tile(path string) ([]byte, error)
 	Prove(ctx context.Context, p eventstore.Position) (transparency.Inclusion, error)
-	Heads(ctx context.Context, cases []string) ([]transparency.CaseHead, error)
+	Heads(ctx context.Context, cases []string, least eventstore.Position) ([]transparency.CaseHead, error)
 	History() *transparency.History
 	Status() transparency.Status
 }
@@ -51,10 +51,28 @@ func (s *server) logRoutes(mux *http.ServeMux) {
 		return
 	}
 	mux.HandleFunc("GET /log/checkpoint", s.serveCheckpoint)
-	mux.HandleFunc("GET /log/cosigned", s.serveCosigned)
+	mux.HandleFunc("GET /log/cosigned", s.few(s.serveCosigned))
 	mux.HandleFunc("GET /log/tile/{path...}", s.serveTile)
-	mux.HandleFunc("GET /log/keys", s.serveKeys)
-	mux.HandleFunc("GET /log/history", s.serveHistory)
+	mux.HandleFunc("GET /log/keys", s.few(s.serveKeys))
+	mux.HandleFunc("GET /log/history", s.few(s.serveHistory))
+}
+
+// fewAtOnce is how many callers may at once ask for what the store must be asked
+// for: nobody need identify themselves, and the store has acts to keep.
+const fewAtOnce = 4
+
+// few turns callers away while others are served.
+func (s *server) few(serve http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case s.asking <- struct{}{}:
+			defer func() { <-s.asking }()
+			serve(w, r)
+		default:
+			w.Header().Set("Retry-After", "1")
+			write(w, problem(r.Context(), "busy", "正在答复他人，请稍后再试", "others are being served; try again shortly"))
+		}
+	}
 }
 
 // serveCheckpoint is the newest checkpoint, a signed note.
@@ -139,14 +157,15 @@ type historyLine struct {
 	Seq  uint64            `json:"seq"`
 	Kind transparency.Kind `json:"kind"`
 	At   time.Time         `json:"at"`
-	Data []byte            `json:"data"` // base64
+	Data []byte            `json:"data,omitempty"` // base64
 }
 
 // historyMost is how many entries are told at once.
 const historyMost = 1000
 
 // serveHistory lists entries of the history after a number, one JSON object a
-// line. Incidents are left out: their reasons name files of this machine.
+// line. Of an incident it says only that there was one: its reason names files of
+// this machine.
 func (s *server) serveHistory(w http.ResponseWriter, r *http.Request) {
 	after := uint64(0)
 	for name, values := range r.URL.Query() {
@@ -171,10 +190,12 @@ func (s *server) serveHistory(w http.ResponseWriter, r *http.Request) {
 		if err != nil {
 			panic(http.ErrAbortHandler) // half an answer must not look like a whole one
 		}
-		if e.Kind != transparency.KindIncident {
-			if err := enc.Encode(historyLine{e.Seq, e.Kind, e.At, e.Data}); err != nil {
-				return
-			}
+		line := historyLine{e.Seq, e.Kind, e.At, e.Data}
+		if e.Kind == transparency.KindIncident {
+			line.Data = nil
+		}
+		if err := enc.Encode(line); err != nil {
+			return
 		}
 		if e.Seq >= end || e.Seq >= after+historyMost {
 			return
@@ -232,7 +253,7 @@ func (s *server) head(ctx context.Context, in *headInput) (*headOutput, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.Patience)
 	defer cancel()
-	all, err := s.Log.Heads(ctx, []string{string(c.ID)})
+	all, err := s.Log.Heads(ctx, []string{string(c.ID)}, eventstore.Position(in.MinPosition))
 	if err != nil {
 		return nil, unsealed(ctx, err)
 	}

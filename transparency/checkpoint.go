@@ -32,7 +32,8 @@ var ErrNotProven = errors.New("not proven")
 const maxNote = 128 << 10
 
 // OpenCheckpoint reads a signed note that is a checkpoint of a log and has a good
-// signature of one of its keys. Extension lines are not used here and are refused:
+// signature of one of its keys; of known keys every signature that is there must be
+// good, but one is enough. Extension lines are not used here and are refused:
 // cosignatures do not all cover them. Every error is ErrNotProven.
 func OpenCheckpoint(signed []byte, origin string, keys note.Verifiers) (Checkpoint, error) {
 	if len(signed) > maxNote {

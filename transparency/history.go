@@ -23,6 +23,7 @@ const (
 	KindTimestamp  Kind = "timestamp"  // a time stamp of a checkpoint
 	KindRotation   Kind = "rotation"   // a statement by which one key vouches for the next
 	KindIncident   Kind = "incident"   // what was found wrong
+	KindCarried    Kind = "carried"    // a checkpoint whose cosignatures came back when a newer one was cosigned already
 )
 
 // A History keeps for good what cannot be made anew from the record: the signed
@@ -50,6 +51,9 @@ var (
 	ErrRaced = errors.New("another process was faster")
 )
 
+// errNotWhole says that entries of the history are missing.
+var errNotWhole = errors.New("the history of the log is not whole")
+
 // OpenHistory finds the history of a volume, or creates it.
 func OpenHistory(ctx context.Context, js jetstream.JetStream, volume string, replicas int) (*History, error) {
 	h := &History{js: js, prefix: "log." + volume + "."}
@@ -70,6 +74,9 @@ func OpenHistory(ctx context.Context, js jetstream.JetStream, volume string, rep
 	}
 	if err != nil {
 		return nil, fmt.Errorf("history of the log: %w", err)
+	}
+	if c := h.stream.CachedInfo().Config; !c.DenyDelete || !c.DenyPurge || c.MaxMsgs > 0 || c.MaxBytes > 0 || c.MaxAge > 0 || c.MaxMsgsPerSubject > 0 || c.Discard != jetstream.DiscardNew {
+		return nil, fmt.Errorf("history of the log: the stream %s is set up to lose entries; it must deny deletion and purge, have no limits, and refuse what is new when it is full", config.Name)
 	}
 	return h, nil
 }
@@ -147,7 +154,7 @@ func (h *History) Replace(ctx context.Context, kind Kind, data []byte, last uint
 func (h *History) add(ctx context.Context, kind Kind, data []byte, options ...jetstream.PublishOpt) (uint64, error) {
 	ack, err := h.js.Publish(ctx, h.prefix+string(kind), data, append(options, jetstream.WithRetryAttempts(0))...)
 	var api *jetstream.APIError
-	if errors.As(err, &api) && api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence {
+	if errors.As(err, &api) && (api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || api.ErrorCode == writeInFlight) {
 		return 0, fmt.Errorf("history of the log: %s: %w", kind, ErrRaced)
 	}
 	if err != nil {
@@ -156,6 +163,10 @@ func (h *History) add(ctx context.Context, kind Kind, data []byte, options ...je
 	return ack.Sequence, nil
 }
 
+// writeInFlight is what a cluster says of an expectation that another write, which
+// is under way, will break.
+const writeInFlight jetstream.ErrorCode = 10164
+
 // End is the number of the last entry.
 func (h *History) End(ctx context.Context) (uint64, error) {
 	info, err := h.stream.Info(ctx)
@@ -163,7 +174,7 @@ func (h *History) End(ctx context.Context) (uint64, error) {
 		return 0, fmt.Errorf("history of the log: %w", err)
 	}
 	if st := info.State; st.NumDeleted > 0 || st.Msgs > 0 && st.FirstSeq != 1 || st.Msgs != st.LastSeq {
-		return 0, fmt.Errorf("history of the log: %d entries stand at 1 to %d, %d of them deleted", st.Msgs, st.LastSeq, st.NumDeleted)
+		return 0, fmt.Errorf("%w: %d entries stand at %d to %d, %d of them deleted", errNotWhole, st.Msgs, st.FirstSeq, st.LastSeq, st.NumDeleted)
 	}
 	return info.State.LastSeq, nil
 }

@@ -41,6 +41,9 @@ type Config struct {
 	// process follows the log and does not seal.
 	Signers []note.Signer
 	Keys    note.Verifiers // of the log: present and past
+	// Rekey returns Keys anew when the history says that they were replaced; nil:
+	// they stay as they are.
+	Rekey func() (note.Verifiers, error)
 
 	Period time.Duration // between two checkpoints while records come; default 1 s
 	Logger *slog.Logger
@@ -61,6 +64,7 @@ type Log struct {
 	last     Checkpoint // the newest that is signed, and that tree has and fits
 	lastSeq  uint64     // its number in the history
 	lastNews time.Time  // when it became last
+	own      bool       // it was sealed here
 	ahead    []HistoryEntry
 	changed  chan struct{} // closed when last changes, or an incident comes
 	asks     []*headAsk
@@ -96,12 +100,16 @@ func Open(ctx context.Context, c Config) (*Log, error) {
 }
 
 // incident is an error that means: the record, or the log, is not what it was.
-type incident struct{ kind, why string }
+// evidence are signed notes that show it.
+type incident struct {
+	kind, why string
+	evidence  []string
+}
 
 func (w *incident) Error() string { return w.why }
 
 func wrong(kind, format string, args ...any) error {
-	return &incident{kind, fmt.Sprintf(format, args...)}
+	return &incident{kind: kind, why: fmt.Sprintf(format, args...)}
 }
 
 // fail stops all writing, and tells of it outside the log: in the history, in a
@@ -120,12 +128,17 @@ func (l *Log) fail(w *incident) {
 	}
 	l.cfg.Store.Halt("log of proofs", w.why)
 	l.logger.Error("incident: the record does not fit the log of proofs", "kind", w.kind, "why", w.why)
-	text, err := json.Marshal(map[string]any{"at": time.Now().UTC(), "kind": w.kind, "why": w.why, "volume": l.cfg.Settings.Volume, "origin": l.cfg.Settings.Origin})
+	if w.kind == unresolved { // it is written down already
+		return
+	}
+	text, err := json.Marshal(map[string]any{
+		"at": time.Now().UTC(), "kind": w.kind, "why": w.why, "volume": l.cfg.Settings.Volume, "origin": l.cfg.Settings.Origin, "evidence": w.evidence,
+	})
 	if err != nil {
 		panic("transparency: " + err.Error()) // plain values of our own
 	}
 	if l.cfg.Memory != "" {
-		if err := appendLine(l.cfg.Memory+".incidents", text); err != nil {
+		if err := appendLine(l.incidentsFile(), text); err != nil {
 			l.logger.Error("the incident could not be written down", "err", err)
 		}
 	}
@@ -134,6 +147,34 @@ func (l *Log) fail(w *incident) {
 	if _, err := l.history.Add(ctx, KindIncident, text); err != nil {
 		l.logger.Error("the incident could not be written into the history", "err", err)
 	}
+}
+
+// unresolved is the kind of an incident of an earlier start that nobody has looked at.
+const unresolved = "unresolved"
+
+func (l *Log) incidentsFile() string { return l.cfg.Memory + ".incidents" }
+
+// looked says no while there is an incident of an earlier start: what was found out
+// once, by chance perhaps, does not go away by starting again.
+func (l *Log) looked() error {
+	if l.cfg.Memory == "" {
+		return nil
+	}
+	text, err := os.ReadFile(l.incidentsFile())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+	var last struct {
+		Why string `json:"why"`
+	}
+	if err := json.Unmarshal([]byte(lines[len(lines)-1]), &last); err != nil {
+		last.Why = lines[len(lines)-1]
+	}
+	return wrong(unresolved, "%s (an incident of an earlier start; when it is put right, keep %s elsewhere as evidence, and start again)", last.Why, l.incidentsFile())
 }
 
 func appendLine(path string, line []byte) error {
@@ -150,13 +191,11 @@ func appendLine(path string, line []byte) error {
 
 // check holds the record against what was signed.
 func (l *Log) check(ctx context.Context) error {
-	if _, err := l.history.End(ctx); err != nil {
-		return wrong("history", "%v", err)
-	}
-	signed, seq, err := l.newest(ctx)
-	if err != nil {
+	if err := l.looked(); err != nil {
 		return err
 	}
+	// What is remembered is read before the history: another process may publish
+	// between the two.
 	remembered, err := l.file(l.cfg.Memory)
 	if err != nil {
 		return err
@@ -165,36 +204,61 @@ func (l *Log) check(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if _, err := l.history.End(ctx); errors.Is(err, errNotWhole) {
+		return wrong("history", "%v", err)
+	} else if err != nil {
+		return err
+	}
+	signed, seq, err := l.newest(ctx)
+	if err != nil {
+		return err
+	}
 	for _, m := range []struct {
 		c     Checkpoint
 		where string
 	}{{remembered, l.cfg.Memory}, {local, l.checkpointFile()}} {
+		var w *incident
 		switch {
 		case m.c.Size > signed.Size:
-			return wrong("lost checkpoint", "%s holds a checkpoint signed at %d records, the history of the log ends with one at %d: it was put back to an older state, and the record perhaps with it",
-				m.where, m.c.Size, signed.Size)
+			w = &incident{kind: "lost checkpoint", why: fmt.Sprintf("%s holds a checkpoint signed at %d records, the history of the log ends with one at %d: it was put back to an older state, and the record perhaps with it",
+				m.where, m.c.Size, signed.Size)}
 		case m.c.Note != nil && m.c.Size == signed.Size && m.c.Root != signed.Root:
-			return wrong("two truths", "%s and the history of the log hold two checkpoints of %d records with different roots", m.where, signed.Size)
+			w = &incident{kind: "two truths", why: fmt.Sprintf("%s and the history of the log hold two checkpoints of %d records with different roots", m.where, signed.Size)}
+		default:
+			continue
 		}
+		w.evidence = []string{string(m.c.Note), string(signed.Note)}
+		return w
 	}
 	end, err := l.cfg.Store.Last(ctx)
 	if err != nil {
 		return err
 	}
 	if int64(end) < signed.Size {
-		return wrong("lost records", "the log was signed at %d records, the record ends at position %d: %d acknowledged records are missing",
-			signed.Size, end, signed.Size-int64(end))
-	}
-	if err := l.catchUp(ctx, local, signed); err != nil {
-		return err
+		return &incident{"lost records", fmt.Sprintf("the log was signed at %d records, the record ends at position %d: %d acknowledged records are missing",
+			signed.Size, end, signed.Size-int64(end)), []string{string(signed.Note)}}
 	}
 	l.last, l.lastSeq, l.lastNews = signed, seq, time.Now()
-	if err := l.remember(signed); err != nil {
+	err = l.hold(ctx, local, remembered)
+	if errors.Is(err, errTiles) { // they follow from the record, which is what counts
+		l.logger.Warn("the tiles of the log are damaged and are made anew from the record", "err", err)
+		err = l.hold(ctx, Checkpoint{Root: emptyRoot}, remembered, local)
+	}
+	if err != nil {
 		return err
 	}
-	for _, m := range []Checkpoint{remembered, local} {
-		if m.Note != nil {
-			if err := l.fits(m); err != nil {
+	return l.remember(signed) // last: what contradicts it is not written over
+}
+
+// hold brings the tree to the newest checkpoint and holds it, other checkpoints and
+// some records against each other. local is that of the tiles which are there.
+func (l *Log) hold(ctx context.Context, local Checkpoint, others ...Checkpoint) error {
+	if err := l.catchUp(ctx, local, l.last); err != nil {
+		return err
+	}
+	for _, c := range append(others, local) {
+		if c.Note != nil {
+			if err := l.fits(c); err != nil {
 				return err
 			}
 		}
@@ -254,7 +318,11 @@ func (l *Log) remember(c Checkpoint) error {
 	if c.Note == nil {
 		return nil
 	}
-	if l.cfg.Memory != "" {
+	have, err := l.file(l.cfg.Memory)
+	if err != nil {
+		return err
+	}
+	if l.cfg.Memory != "" && c.Size >= have.Size { // another process that shares it may be ahead
 		if err := os.MkdirAll(filepath.Dir(l.cfg.Memory), 0o700); err != nil {
 			return err
 		}
@@ -265,13 +333,25 @@ func (l *Log) remember(c Checkpoint) error {
 	return writeFile(l.checkpointFile(), c.Note, false)
 }
 
+// openTree opens the tree of a checkpoint from the tiles that are there, or begins
+// one anew where they do not fit.
+func (l *Log) openTree(c Checkpoint) (*tree, error) {
+	t, err := openTree(l.cfg.Dir, c.Size)
+	if err == nil && t.root() == c.Root && c.Size > 0 {
+		return t, nil
+	}
+	if c.Size > 0 {
+		l.logger.Warn("the tiles of the log do not fit their checkpoint and are made anew from the record", "size", c.Size, "err", err)
+	}
+	return &tree{dir: l.cfg.Dir}, os.RemoveAll(filepath.Join(l.cfg.Dir, "tile"))
+}
+
 // catchUp brings the tree to the size of a signed checkpoint, from the tiles that
 // are there where they fit and from the record, and compares the roots.
 func (l *Log) catchUp(ctx context.Context, local, signed Checkpoint) error {
-	t, err := openTree(l.cfg.Dir, local.Size)
-	if err != nil || t.root() != local.Root {
-		l.logger.Warn("the tiles of the log do not fit their checkpoint and are made anew from the record", "size", local.Size, "err", err)
-		t = &tree{dir: l.cfg.Dir}
+	t, err := l.openTree(local)
+	if err != nil {
+		return err
 	}
 	l.tree = t
 	if t.size < signed.Size {
@@ -447,14 +527,14 @@ func (l *Log) sample(ctx context.Context) error {
 		}
 		leaf, err := ParseLeaf(text)
 		if err != nil {
-			return wrong("changed tiles", "leaf %d in %s: %v", i, l.cfg.Dir, err)
+			return fmt.Errorf("%w: leaf %d: %w", errTiles, i, err)
 		}
 		proof, err := tlog.ProveRecord(size, i, l.tree)
 		if err != nil {
 			return err
 		}
 		if err := tlog.CheckRecord(proof, size, l.last.Root, i, tlog.RecordHash(text)); err != nil {
-			return wrong("changed tiles", "leaf %d in %s is not in the log that was signed: %v; remove the folder to have it made anew from the record", i, l.cfg.Dir, err)
+			return fmt.Errorf("%w: leaf %d is not in the log that was signed: %w", errTiles, i, err)
 		}
 		if err := leaf.Fits(r); err != nil {
 			return wrong("changed records", "%v", err)
@@ -485,18 +565,18 @@ func (l *Log) sample(ctx context.Context) error {
 
 // Run takes in the records as they come, seals the log, and follows what others
 // seal. It blocks until ctx ends, seals once more and returns nil. Call it once,
-// while Store.Run runs. After an incident it only waits.
+// while Store.Run runs. After an incident it only waits: what was found is not
+// written over.
 func (l *Log) Run(ctx context.Context) error {
-	for ctx.Err() == nil {
+	for ctx.Err() == nil && !l.stopped() {
 		err := l.run(ctx)
 		if w := (*incident)(nil); errors.As(err, &w) {
 			l.fail(w)
 		}
-		if l.Status().Incident != "" {
-			<-ctx.Done()
-			return nil
+		if l.stopped() {
+			break
 		}
-		if ctx.Err() != nil {
+		if err != nil && ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 			break
 		}
 		// A full disk, a lost connection: begin anew from what is on the disk.
@@ -506,9 +586,20 @@ func (l *Log) Run(ctx context.Context) error {
 		case <-ctx.Done():
 		}
 	}
+	if l.stopped() {
+		<-ctx.Done()
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 	defer cancel()
 	return l.finish(ctx)
+}
+
+// stopped says that an incident has stopped the log.
+func (l *Log) stopped() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.incident != ""
 }
 
 func (l *Log) stand(err error) {
@@ -596,13 +687,15 @@ func (l *Log) run(ctx context.Context) error {
 		case <-due.C:
 			waiting = false
 			if l.mine() {
-				err = l.seal(ctx)
+				if err = l.seal(ctx); errors.Is(err, ErrRaced) {
+					err = l.raced(ctx)
+				}
 			}
 		case err = <-failed:
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		if err != nil && !errors.Is(err, ErrRaced) {
+		if err != nil || l.stopped() {
 			return err
 		}
 		if wait, more := l.next(); more && !waiting {
@@ -610,6 +703,21 @@ func (l *Log) run(ctx context.Context) error {
 			waiting = true
 		}
 	}
+}
+
+// raced looks who was faster: another process, of which the history will tell, or
+// nobody, because the history is not the one that it was.
+func (l *Log) raced(ctx context.Context) error {
+	e, err := l.history.Last(ctx, KindCheckpoint)
+	if err != nil && !errors.Is(err, ErrNone) {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if e.Seq < l.lastSeq {
+		return wrong("history", "the history of the log ends with entry %d, the newest checkpoint was entry %d: it was made anew or put back to an older state", e.Seq, l.lastSeq)
+	}
+	return nil
 }
 
 // prepare makes tree and heads ready, and says from where on to read the record
@@ -620,8 +728,8 @@ func (l *Log) prepare(ctx context.Context) (eventstore.Position, uint64, error) 
 	l.mu.Unlock()
 	var err error
 	if t == nil { // nobody reads it yet
-		if t, err = openTree(l.cfg.Dir, last.Size); err != nil || t.root() != last.Root {
-			t = &tree{dir: l.cfg.Dir}
+		if t, err = l.openTree(last); err != nil {
+			return 0, 0, err
 		}
 	}
 	if m == nil {
@@ -662,12 +770,31 @@ func (l *Log) integrate(recs []eventstore.Record) error {
 
 // heard looks at an entry that this or another process has written.
 func (l *Log) heard(e HistoryEntry) error {
-	if e.Kind != KindCheckpoint {
+	switch e.Kind {
+	case KindRotation:
+		return l.rekey()
+	case KindCheckpoint:
+	default:
 		return nil
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.compare(e)
+}
+
+// rekey reads anew which keys are those of the log.
+func (l *Log) rekey() error {
+	if l.cfg.Rekey == nil {
+		return nil
+	}
+	known, err := l.cfg.Rekey()
+	if err != nil {
+		return fmt.Errorf("keys of the log: %w", err)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.cfg.Keys = known
+	return nil
 }
 
 // compare holds a checkpoint against the tree, now or when the tree has come so
@@ -693,11 +820,15 @@ func (l *Log) compare(e HistoryEntry) error {
 	if err := l.tree.publish(); err != nil {
 		return err
 	}
+	l.own = false
 	return l.published(c, e.Seq)
 }
 
 // published makes a checkpoint the newest. l.mu must be held.
 func (l *Log) published(c Checkpoint, seq uint64) error {
+	if l.incident != "" {
+		return nil // what was found is not written over
+	}
 	if err := l.remember(c); err != nil {
 		return err
 	}
@@ -736,27 +867,38 @@ func (l *Log) mine() bool {
 
 // seal signs the tree as it is and publishes that, unless another process has
 // published since: then it returns ErrRaced, and what was signed is forgotten.
+// Only the goroutine of Run calls it, so that the tree stays as it is meanwhile.
 func (l *Log) seal(ctx context.Context) error {
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	if l.tree.size <= l.last.Size || len(l.cfg.Signers) == 0 || l.incident != "" {
+		l.mu.Unlock()
 		return nil
 	}
-	if err := l.tree.publish(); err != nil {
+	err := l.tree.publish()
+	c := Checkpoint{Origin: l.cfg.Settings.Origin, Size: l.tree.size, Root: l.tree.root()}
+	last := l.lastSeq
+	known := l.cfg.Keys
+	l.mu.Unlock()
+	if err != nil {
 		return err
 	}
-	c := Checkpoint{Origin: l.cfg.Settings.Origin, Size: l.tree.size, Root: l.tree.root()}
-	var err error
 	if c.Note, err = note.Sign(&note.Note{Text: c.Text()}, l.cfg.Signers...); err != nil {
 		return fmt.Errorf("sign the log at %d records: %w", c.Size, err)
+	}
+	// Keys that were replaced elsewhere sign nothing any more.
+	if _, err := OpenCheckpoint(c.Note, c.Origin, known); err != nil {
+		return fmt.Errorf("the keys that are here may not sign the log at %d records: %w", c.Size, err)
 	}
 	if l.cfg.beforePublish != nil {
 		l.cfg.beforePublish()
 	}
-	seq, err := l.history.Replace(ctx, KindCheckpoint, c.Note, l.lastSeq)
+	seq, err := l.history.Replace(ctx, KindCheckpoint, c.Note, last)
 	if err != nil {
 		return err
 	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.own = true
 	return l.published(c, seq)
 }
 
@@ -883,14 +1025,33 @@ func parseTilePath(path string) (level int, n int64, width int, ok bool) {
 
 // Sealing says whether this process is the one that seals at present.
 func (l *Log) Sealing() bool {
-	return len(l.cfg.Signers) > 0 && l.cfg.Store.Status().Writing && l.Status().Incident == ""
+	writing := l.cfg.Store.Status().Writing
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.cfg.Signers) > 0 && l.incident == "" && (l.own || writing)
 }
 
-// Keys are the log's keys, present and past.
-func (l *Log) Keys() note.Verifiers { return l.cfg.Keys }
+// Keys are the keys of the log, present and past.
+func (l *Log) Keys() note.Verifiers {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.cfg.Keys
+}
+
+// Newest is the newest checkpoint of the history, which may be newer than the one
+// that this process has heard of.
+func (l *Log) Newest(ctx context.Context) (Checkpoint, error) {
+	e, err := l.history.Last(ctx, KindCheckpoint)
+	if err != nil {
+		return Checkpoint{}, err
+	}
+	return OpenCheckpoint(e.Data, l.cfg.Settings.Origin, l.Keys())
+}
 
 // Report makes an incident of what others have found out about the log.
-func (l *Log) Report(kind, why string) { l.fail(&incident{kind, why}) }
+func (l *Log) Report(kind, why string, evidence ...string) {
+	l.fail(&incident{kind, why, evidence})
+}
 
 // Cosigned is the newest checkpoint that witnesses have cosigned, with their
 // signatures; ErrNone if there is none.
@@ -899,7 +1060,7 @@ func (l *Log) Cosigned(ctx context.Context) (Checkpoint, error) {
 	if err != nil {
 		return Checkpoint{}, err
 	}
-	return OpenCheckpoint(e.Data, l.cfg.Settings.Origin, l.cfg.Keys)
+	return OpenCheckpoint(e.Data, l.cfg.Settings.Origin, l.Keys())
 }
 
 // CheckpointAt is the signed checkpoint of a size; ErrNone if there is none.
@@ -914,7 +1075,7 @@ func (l *Log) CheckpointAt(ctx context.Context, size int64) (Checkpoint, error) 
 		if e.Kind != KindCheckpoint {
 			continue
 		}
-		if c, err := OpenCheckpoint(e.Data, l.cfg.Settings.Origin, l.cfg.Keys); err == nil && c.Size == size {
+		if c, err := OpenCheckpoint(e.Data, l.cfg.Settings.Origin, l.Keys()); err == nil && c.Size == size {
 			return c, nil
 		}
 	}

@@ -172,7 +172,7 @@ func (o *office) proven(t testing.TB, l *Log, last eventstore.Position) {
 	for name := range count {
 		names = append(names, name)
 	}
-	all, err := l.Heads(t.Context(), names)
+	all, err := l.Heads(t.Context(), names, last)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,6 +3,7 @@ package transparency
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/transparency-dev/formats/proof"
 	"golang.org/x/mod/sumdb/note"
@@ -93,7 +94,9 @@ func (p *Inclusion) UnmarshalText(text []byte) error {
 }
 
 // A CaseHead shows how a case ended when the log was sealed: how many records it
-// had and which was the last one. Who has so many records of it has all of them.
+// had and which was the last one, as whoever sealed has committed to. Who has so many
+// records of it has all of them, unless the sealer has lied in the leaf; that
+// everybody finds out who verifies the whole record, and it is signed.
 type CaseHead struct {
 	Case  string      `json:"case"` // the name of its stream
 	Head  heads.Head  `json:"head"`
@@ -191,9 +194,14 @@ type headAsk struct {
 	err   error
 }
 
-// Heads shows the heads of cases as they are when the log is next sealed, or at
-// once where it is sealed as it is; all under one checkpoint.
-func (l *Log) Heads(ctx context.Context, cases []string) ([]CaseHead, error) {
+// Heads shows the heads of cases, with all records up to a position at the least, as
+// they are when the log is next sealed, or at once where it is sealed as it is; all
+// under one checkpoint. The process that seals answers within about a second; one
+// that follows only when it stands just where a checkpoint does.
+func (l *Log) Heads(ctx context.Context, cases []string, least eventstore.Position) ([]CaseHead, error) {
+	if _, err := l.Wait(ctx, int64(least)); err != nil {
+		return nil, err
+	}
 	ask := &headAsk{cases: cases, done: make(chan struct{})}
 	l.mu.Lock()
 	if l.incident != "" {
@@ -209,6 +217,9 @@ func (l *Log) Heads(ctx context.Context, cases []string) ([]CaseHead, error) {
 	case <-ask.done:
 		return ask.heads, ask.err
 	case <-ctx.Done():
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.asks = slices.DeleteFunc(l.asks, func(a *headAsk) bool { return a == ask })
 		return nil, fmt.Errorf("wait for the log to be sealed: %w", ctx.Err())
 	}
 }

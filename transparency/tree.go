@@ -21,6 +21,9 @@ const (
 	tileWidth  = 1 << tileHeight
 )
 
+// errTiles says that files of the tree are missing or damaged. They can be made anew.
+var errTiles = errors.New("the tiles of the log are missing or damaged")
+
 // A tree is a Merkle tree in a folder of tiles. Full tiles are files that never
 // change; the right edge is in memory, and is written as partial tiles when the
 // tree is published at a size. Not safe for concurrent use.
@@ -33,6 +36,7 @@ type tree struct {
 	size   int64
 	edge   [][]tlog.Hash // by level: the hashes of the tile that is not full yet
 	leaves [][]byte      // of the bundle that is not full yet
+	failed error         // an append that did not end: the tree is not what it says
 	fresh  []string      // folders with full tiles that are not synced yet; the tiles themselves are
 }
 
@@ -84,9 +88,14 @@ func openTree(dir string, size int64) (*tree, error) {
 			return nil, err
 		}
 		if t.leaves, err = entries(data); err != nil || len(t.leaves) < w {
-			return nil, fmt.Errorf("entries %d of the log: %d of %d: %w", size/tileWidth, len(t.leaves), w, errors.Join(err, fs.ErrInvalid))
+			return nil, fmt.Errorf("entries %d of the log: %d of %d: %w", size/tileWidth, len(t.leaves), w, errors.Join(err, errTiles))
 		}
 		t.leaves = t.leaves[:w]
+		for k, leaf := range t.leaves {
+			if tlog.RecordHash(leaf) != t.edge[0][k] {
+				return nil, fmt.Errorf("%w: entry %d is not that of its hash", errTiles, size/tileWidth*tileWidth+int64(k))
+			}
+		}
 	}
 	return t, nil
 }
@@ -121,8 +130,15 @@ func bundle(leaves [][]byte) []byte {
 	return b
 }
 
-// append adds a leaf.
+// append adds a leaf. After an error the tree is good for nothing.
 func (t *tree) append(leaf []byte) error {
+	if t.failed == nil {
+		t.failed = t.add(leaf)
+	}
+	return t.failed
+}
+
+func (t *tree) add(leaf []byte) error {
 	t.leaves = append(t.leaves, leaf)
 	if len(t.leaves) == tileWidth {
 		if err := t.write(-1, t.size/tileWidth, tileWidth, bundle(t.leaves)); err != nil {
@@ -191,6 +207,9 @@ var emptyRoot, _ = tlog.TreeHash(0, nil)
 // size can be read from the folder, and its full tiles outlast a power cut.
 // Partial tiles may not: then openTree fails.
 func (t *tree) publish() error {
+	if t.failed != nil {
+		return t.failed
+	}
 	for _, dir := range t.fresh {
 		if err := syncFolder(dir); err != nil {
 			return err
@@ -267,7 +286,11 @@ func writeFile(path string, data []byte, synced bool) (err error) {
 // read returns the first width hashes of a tile, or entries of a bundle and
 // perhaps more, from a file that has at least so many.
 func (t *tree) read(level int, n int64, width int) ([]byte, error) {
-	return readTile(t.dir, level, n, width)
+	data, err := readTile(t.dir, level, n, width)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errTiles, err)
+	}
+	return data, nil
 }
 
 func readTile(dir string, level int, n int64, width int) ([]byte, error) {
@@ -279,14 +302,16 @@ func readTile(dir string, level int, n int64, width int) ([]byte, error) {
 		}
 	}
 	// A wider partial tile begins with it.
-	partial, err := os.ReadDir(full + ".p")
-	if err != nil {
-		return nil, err
-	}
+	partial, _ := os.ReadDir(full + ".p") // it may just have gone: then the full one is there
 	for _, p := range partial {
 		if w, err := strconv.Atoi(p.Name()); err == nil && w >= width {
-			return os.ReadFile(filepath.Join(full+".p", p.Name()))
+			if data, err := os.ReadFile(filepath.Join(full+".p", p.Name())); err == nil {
+				return data, nil
+			}
 		}
+	}
+	if data, err := os.ReadFile(full); err == nil {
+		return data, nil
 	}
 	return nil, fmt.Errorf("%s: %w", tilePath(level, n, width), fs.ErrNotExist)
 }
@@ -307,7 +332,7 @@ func (t *tree) tile(level int, n int64, width int) ([]byte, error) {
 		return nil, err
 	}
 	if len(data) < width*tlog.HashSize {
-		return nil, fmt.Errorf("%s has %d bytes, want %d: %w", tilePath(level, n, width), len(data), width*tlog.HashSize, fs.ErrInvalid)
+		return nil, fmt.Errorf("%s has %d bytes, want %d: %w", tilePath(level, n, width), len(data), width*tlog.HashSize, errTiles)
 	}
 	return data[:width*tlog.HashSize], nil
 }
@@ -347,7 +372,7 @@ func (t *tree) leaf(i int64) ([]byte, error) {
 	}
 	all, err := entries(data)
 	if err != nil || k >= len(all) {
-		return nil, fmt.Errorf("%s: %d entries, want %d: %w", tilePath(-1, n, k+1), len(all), k+1, errors.Join(err, fs.ErrInvalid))
+		return nil, fmt.Errorf("%s: %d entries, want %d: %w", tilePath(-1, n, k+1), len(all), k+1, errors.Join(err, errTiles))
 	}
 	return all[k], nil
 }

@@ -1,6 +1,7 @@
 package transparency
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -132,7 +133,7 @@ func TestPartialTiles(t *testing.T) {
 	if err != nil || len(data) < 3*tlog.HashSize || tlog.Hash(data[64:96]) != tlog.RecordHash(leafText(2)) {
 		t.Errorf("its hashes are %d bytes (%v)", len(data), err)
 	}
-	if _, err := tr.read(0, 1, 1); !os.IsNotExist(err) {
+	if _, err := tr.read(0, 1, 1); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a tile that there is not: %v, want %v", err, fs.ErrNotExist)
 	}
 }

@@ -78,6 +78,10 @@ type Config struct {
 	// example.org/liuhen/210100/2026. No two logs may share one, and a log keeps
 	// its own. Empty: made of the host's name and a random part when the log is begun.
 	Origin string `koanf:"origin"`
+	// Begin a log of proofs although there are records without one, or keys of a log
+	// that is gone: once, after a version that had no log, or after a data folder was
+	// removed on purpose.
+	BeginLog bool `koanf:"begin-log"`
 	// Digests of each record beside SHA-256 in the log of proofs, fixed when the
 	// log is begun: sm3 (GB/T 32905), or empty.
 	Digests string `koanf:"digests"`
@@ -114,7 +118,7 @@ type Config struct {
 // serveKeys and clientKeys are the settings that a command of that kind takes
 // as flags; the first three of Config are flags of every command.
 var (
-	serveKeys  = []string{"http", "nats", "nats-credentials", "postgres", "postgres-password-file", "replicas", "law", "roster", "policies", "keys", "origin", "digests", "witnesses", "tsa", "tsa-roots", "memory-limit", "log-level", "log-format"}
+	serveKeys  = []string{"http", "nats", "nats-credentials", "postgres", "postgres-password-file", "replicas", "law", "roster", "policies", "keys", "origin", "begin-log", "digests", "witnesses", "tsa", "tsa-roots", "memory-limit", "log-level", "log-format"}
 	clientKeys = []string{"server", "token-file", "purpose"}
 )
 
@@ -159,6 +163,8 @@ func (p *program) flags(fs *pflag.FlagSet, keys ...string) {
 			fs.String(key, v, usage)
 		case int:
 			fs.Int(key, v, usage)
+		case bool:
+			fs.Bool(key, v, usage)
 		default:
 			panic("settings: no flag for the type of " + key)
 		}

@@ -9,9 +9,11 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/mod/sumdb/note"
 
 	"liuhen/transparency"
 	"liuhen/transparency/attest"
@@ -59,6 +61,11 @@ func (s *system) openLog(ctx context.Context, conn *nats.Conn) error {
 		return err
 	}
 	c.Keys, s.keys = chain, chain
+	c.Rekey = func() (note.Verifiers, error) {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		return verifierKeys(ctx, history, settings, nil)
+	}
 	if s.log, err = transparency.Open(ctx, c); err != nil {
 		return err
 	}
@@ -118,6 +125,9 @@ func (s *system) beginLog(ctx context.Context, history *transparency.History) (t
 		if !errors.Is(err, transparency.ErrNone) {
 			return have, nil, err
 		}
+		if err := s.mayBegin(ctx, dir); err != nil {
+			return have, nil, err
+		}
 		origin := s.program.config.Origin
 		if origin == "" {
 			origin = keys.DefaultOrigin(strings.ToLower(caseVolume) + "-" + strings.ToLower(rand.Text()[:8]))
@@ -129,12 +139,50 @@ func (s *system) beginLog(ctx context.Context, history *transparency.History) (t
 		begun, err := history.Begin(ctx, transparency.Settings{Origin: origin, Volume: caseVolume, Keys: ring.First(), Digests: s.digests()})
 		if err == nil {
 			s.newKeys = created
-			return begun, ring, nil
+			return begun, ring, os.WriteFile(ring.File()+storeSuffix, []byte(s.storeName()+"\n"), 0o600)
 		}
 		if err = errors.Join(err, ring.Close()); !errors.Is(err, transparency.ErrRaced) {
 			return have, nil, err
 		}
 	}
+}
+
+// storeSuffix is behind the name of a key file in that of the file which says whose
+// record it seals.
+const storeSuffix = ".store"
+
+// storeName tells the record of this system from others on this machine.
+func (s *system) storeName() string {
+	if url := s.program.config.NATS; url != "" {
+		return masked(url) + " " + caseVolume
+	}
+	return s.program.config.Data + " " + caseVolume
+}
+
+// mayBegin refuses to begin a log in the place of one that was lost: over records
+// that are there already, or where there are keys for a log of this same record.
+func (s *system) mayBegin(ctx context.Context, dir string) error {
+	if s.program.config.BeginLog {
+		return nil
+	}
+	end, err := s.store.Last(ctx)
+	if err != nil {
+		return err
+	}
+	if end > 0 {
+		return fmt.Errorf("there are %d records and no log of proofs of them: if the record never had one (it is of a version before), start once with --begin-log; if it had, the log was lost, and with it what proves the records", end)
+	}
+	files, err := filepath.Glob(filepath.Join(dir, "*"+storeSuffix))
+	if err != nil {
+		return err
+	}
+	for _, f := range files {
+		text, err := os.ReadFile(f)
+		if err == nil && strings.TrimSpace(string(text)) == s.storeName() {
+			return fmt.Errorf("%s says that there was a log of proofs of this record (%s), and the record is empty: it was lost, or removed on purpose; then start once with --begin-log", f, s.storeName())
+		}
+	}
+	return nil
 }
 
 func (s *system) digests() []string {

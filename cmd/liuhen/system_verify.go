@@ -42,7 +42,10 @@ func (s *system) verify(ctx context.Context, scope audit.Scope, progress func(do
 	if err != nil {
 		return audit.Result{}, err
 	}
-	source.Heads, source.Progress = s.log.Heads, progress
+	source.Heads = func(ctx context.Context, cases []string) ([]transparency.CaseHead, error) {
+		return s.log.Heads(ctx, cases, 0)
+	}
+	source.Progress = progress
 	return source.Run(ctx, scope)
 }
 

@@ -207,7 +207,7 @@ func (s *sealed) figures(ctx context.Context, r *report, group string) error {
 	r.add(group, fmt.Sprintf("proof of a record among %d", size), "bytes", float64(total)/proofs, lat)
 	for i := range proofs {
 		began := time.Now()
-		if _, err := s.log.Heads(ctx, []string{fmt.Sprintf("C-%d", i)}); err != nil {
+		if _, err := s.log.Heads(ctx, []string{fmt.Sprintf("C-%d", i)}, 0); err != nil {
 			return err
 		}
 		headLat = append(headLat, time.Since(began))

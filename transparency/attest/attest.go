@@ -167,7 +167,7 @@ func (a *Attester) cosign(ctx context.Context, c transparency.Checkpoint) error 
 	var lines []note.Signature
 	for k, answer := range witness.CosignAll(ctx, asked, c.Note, a.cfg.Log.Consistency) {
 		if answer.Err != nil {
-			a.judge(answer)
+			a.judge(ctx, answer)
 		}
 		lines = append(lines, answer.Signatures...)
 		a.mu.Lock()
@@ -199,7 +199,11 @@ func (a *Attester) keep(ctx context.Context, c transparency.Checkpoint, lines []
 	if err != nil {
 		return err
 	}
-	_, err = a.cfg.Log.History().Add(ctx, transparency.KindCosigned, cosigned)
+	kind := transparency.KindCosigned
+	if have.Size > c.Size { // it does not go back
+		kind = transparency.KindCarried
+	}
+	_, err = a.cfg.Log.History().Add(ctx, kind, cosigned)
 	return err
 }
 
@@ -209,28 +213,35 @@ func (a *Attester) Carry(ctx context.Context, carried []byte, vkeys ...string) (
 	if err != nil {
 		return 0, err
 	}
+	if origin := a.cfg.Log.Status().Origin; c.Origin != origin {
+		return 0, fmt.Errorf("the carried checkpoint is of the log %q, not of %q", c.Origin, origin)
+	}
 	signed, err := a.cfg.Log.CheckpointAt(ctx, c.Size)
 	if err != nil {
 		return 0, err
 	}
 	if signed.Root != c.Root {
-		a.cfg.Log.Report("witness", fmt.Sprintf("a witness has cosigned another tree of %d records than the log has", c.Size))
-		return 0, fmt.Errorf("the carried checkpoint of %d records has another root than the log", c.Size)
+		return 0, fmt.Errorf("the carried checkpoint of %d records has another root than the one that the log signed; is it signed by the log? then that is proof of two truths: keep it", c.Size)
 	}
 	return c.Size, a.keep(ctx, signed, lines)
 }
 
 // judge looks at why a witness did not cosign: it may be proof of loss.
-func (a *Attester) judge(answer witness.Answer) {
+func (a *Attester) judge(ctx context.Context, answer witness.Answer) {
 	var more *witness.SeenMoreError
 	var forked *witness.ForkedError
 	switch {
-	case errors.As(answer.Err, &more) && more.Checkpoint != nil && more.Size > a.cfg.Log.Checkpoint().Size:
+	case errors.As(answer.Err, &more) && more.Checkpoint != nil:
+		// Another process may have sealed since this one last heard of it.
+		newest, err := a.cfg.Log.Newest(ctx)
+		if err != nil || more.Size <= newest.Size {
+			return
+		}
 		a.cfg.Log.Report("lost records", fmt.Sprintf("the witness %s has cosigned the log at %d records, the log itself ends with a checkpoint of %d: records that were acknowledged are missing",
-			more.Witness, more.Size, a.cfg.Log.Checkpoint().Size))
+			more.Witness, more.Size, newest.Size), string(more.Checkpoint), string(newest.Note))
 	case errors.As(answer.Err, &forked) && forked.Checkpoint != nil:
 		a.cfg.Log.Report("two truths", fmt.Sprintf("the witness %s has cosigned %d records of this log with another root: the log, or its record, was replaced",
-			forked.Witness, forked.Size))
+			forked.Witness, forked.Size), string(forked.Checkpoint), string(a.cfg.Log.Checkpoint().Note))
 	default: // it is down, or says so without proof: told in the status
 		a.cfg.Logger.Info("a witness did not cosign", "witness", answer.Witness, "err", answer.Err)
 	}
