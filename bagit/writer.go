@@ -127,7 +127,13 @@ func (b *Writer) header(name string, method uint16) *zip.FileHeader {
 // Create begins a file: payload where its path begins with data/, a tag file
 // of its own otherwise. What is written goes through to the zip; the file ends
 // where the next one is created or the bag is closed.
-func (b *Writer) Create(name string) (io.Writer, error) {
+func (b *Writer) Create(name string) (io.Writer, error) { return b.begin(name, zip.Deflate) }
+
+// CreateStored is Create for a file that is not packed: small ones that are read by
+// the thousand, whose unpacking would take longer than all that is done with them.
+func (b *Writer) CreateStored(name string) (io.Writer, error) { return b.begin(name, zip.Store) }
+
+func (b *Writer) begin(name string, method uint16) (io.Writer, error) {
 	if b.err != nil {
 		return nil, b.err
 	}
@@ -137,15 +143,15 @@ func (b *Writer) Create(name string) (io.Writer, error) {
 	if name == "bagit.txt" || name == "bag-info.txt" || name == "fetch.txt" || manifestName.MatchString(name) || name == "data" {
 		return nil, b.fail(fmt.Errorf("write bag: %s is the writer's own", name))
 	}
-	return b.create(name)
+	return b.create(name, method)
 }
 
-func (b *Writer) create(name string) (*hashed, error) {
+func (b *Writer) create(name string, method uint16) (*hashed, error) {
 	b.finish()
 	if err := b.claim(name); err != nil {
 		return nil, b.fail(err)
 	}
-	w, err := b.zip.CreateHeader(b.header(name, zip.Deflate))
+	w, err := b.zip.CreateHeader(b.header(name, method))
 	if err != nil {
 		return nil, b.fail(fmt.Errorf("write bag: %s: %w", name, err))
 	}
@@ -205,7 +211,7 @@ func (b *Writer) fail(err error) error {
 
 // tag writes a tag file of the writer's own.
 func (b *Writer) tag(name, text string) error {
-	f, err := b.create(name)
+	f, err := b.create(name, zip.Deflate)
 	if err != nil {
 		return err
 	}

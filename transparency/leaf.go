@@ -132,19 +132,26 @@ func (l Leaf) Fits(r eventstore.Record) error {
 	switch {
 	case l.Position != uint64(r.Position):
 		return fmt.Errorf("the leaf is that of position %d, the record stands at %d", l.Position, r.Position)
-	case l.Digest != sha256.Sum256(r.Data):
-		return fmt.Errorf("the record at position %d has other bytes than the log knows", r.Position)
 	case !l.StoredAt.Equal(r.At):
 		return fmt.Errorf("the record at position %d is said to have been stored at %s, the log knows %s",
 			r.Position, r.At.UTC().Format(time.RFC3339Nano), l.StoredAt.Format(time.RFC3339Nano))
+	}
+	return l.Holds(r.Data)
+}
+
+// Holds says whether a leaf is that of a record with these bytes: by each of its
+// digests.
+func (l Leaf) Holds(data []byte) error {
+	if l.Digest != sha256.Sum256(data) {
+		return fmt.Errorf("the record at position %d has other bytes than the log knows", l.Position)
 	}
 	for _, d := range l.More {
 		algorithm, ok := furtherDigests[d.Algorithm]
 		if !ok {
 			return fmt.Errorf("the leaf of position %d has a digest by %q, which is not known here", l.Position, d.Algorithm)
 		}
-		if d.Hex != algorithm(r.Data) {
-			return fmt.Errorf("the record at position %d has another %s than the log knows", r.Position, d.Algorithm)
+		if d.Hex != algorithm(data) {
+			return fmt.Errorf("the record at position %d has another %s than the log knows", l.Position, d.Algorithm)
 		}
 	}
 	return nil

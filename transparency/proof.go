@@ -27,14 +27,20 @@ func (p Inclusion) Verify(origin string, keys note.Verifiers) (Checkpoint, error
 	if err != nil {
 		return Checkpoint{}, err
 	}
+	return c, p.Under(c)
+}
+
+// Under checks that the leaf is in the log as a checkpoint has it, which the caller
+// has verified. It does not look at the proof's own. Every error is ErrNotProven.
+func (p Inclusion) Under(c Checkpoint) error {
 	i := int64(p.Leaf.Position) - 1
 	if i < 0 || i >= c.Size {
-		return Checkpoint{}, fmt.Errorf("%w: the checkpoint has %d records, the leaf is that of position %d", ErrNotProven, c.Size, p.Leaf.Position)
+		return fmt.Errorf("%w: the checkpoint has %d records, the leaf is that of position %d", ErrNotProven, c.Size, p.Leaf.Position)
 	}
 	if err := tlog.CheckRecord(p.Hashes, c.Size, c.Root, i, p.Leaf.Hash()); err != nil {
-		return Checkpoint{}, fmt.Errorf("%w: position %d: %w", ErrNotProven, p.Leaf.Position, err)
+		return fmt.Errorf("%w: position %d: %w", ErrNotProven, p.Leaf.Position, err)
 	}
-	return c, nil
+	return nil
 }
 
 // VerifyRecord checks that a record is the one that the log has at its position.
@@ -109,18 +115,27 @@ type CaseHead struct {
 // Verify checks the head, and returns the checkpoint at which it was so. The zero
 // Head says that there was no such case. Every error is ErrNotProven.
 func (h CaseHead) Verify(origin string, keys note.Verifiers) (Checkpoint, error) {
-	c, err := h.Inclusion.Verify(origin, keys)
+	c, err := OpenCheckpoint(h.Inclusion.Checkpoint, origin, keys)
 	if err != nil {
 		return c, err
 	}
+	return c, h.Under(c)
+}
+
+// Under checks the head against a checkpoint that the caller has verified. Every
+// error is ErrNotProven.
+func (h CaseHead) Under(c Checkpoint) error {
+	if err := h.Inclusion.Under(c); err != nil {
+		return err
+	}
 	if int64(h.Inclusion.Leaf.Position) != c.Size {
-		return c, fmt.Errorf("%w: the head of %s stands at position %d, the checkpoint has %d records: there may be later ones",
+		return fmt.Errorf("%w: the head of %s stands at position %d, the checkpoint has %d records: there may be later ones",
 			ErrNotProven, h.Case, h.Inclusion.Leaf.Position, c.Size)
 	}
 	if err := heads.Verify(h.Inclusion.Leaf.Heads, h.Case, h.Head, h.Proof); err != nil {
-		return c, fmt.Errorf("%w: the head of %s: %w", ErrNotProven, h.Case, err)
+		return fmt.Errorf("%w: the head of %s: %w", ErrNotProven, h.Case, err)
 	}
-	return c, nil
+	return nil
 }
 
 // Prove proves the record at a position, when the log is sealed so far; then it
@@ -150,13 +165,36 @@ func (l *Log) ProveAll(ctx context.Context, positions []eventstore.Position) ([]
 	return l.proofs(positions)
 }
 
+// ProveUnder proves records under a checkpoint that the log has published, which
+// need not be the newest, so that many proofs made one after another stand under
+// one checkpoint.
+func (l *Log) ProveUnder(c Checkpoint, positions []uint64) ([]Inclusion, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if c.Size > l.last.Size {
+		return nil, fmt.Errorf("prove under a checkpoint of %d records: the log has %d", c.Size, l.last.Size)
+	}
+	return l.under(c, positions)
+}
+
 // proofs proves records under the newest checkpoint. l.mu must be held.
 func (l *Log) proofs(positions []eventstore.Position) ([]Inclusion, error) {
+	plain := make([]uint64, len(positions))
+	for i, p := range positions {
+		plain[i] = uint64(p)
+	}
+	return l.under(l.last, plain)
+}
+
+func (l *Log) under(c Checkpoint, positions []uint64) ([]Inclusion, error) {
 	if l.tree == nil {
 		return nil, fmt.Errorf("the log stands still: %s", l.standing)
 	}
 	out := make([]Inclusion, len(positions))
 	for i, p := range positions {
+		if p == 0 || int64(p) > c.Size {
+			return nil, fmt.Errorf("prove position %d: the checkpoint has %d records", p, c.Size)
+		}
 		text, err := l.tree.leaf(int64(p) - 1)
 		if err != nil {
 			return nil, fmt.Errorf("prove position %d: %w", p, err)
@@ -164,10 +202,10 @@ func (l *Log) proofs(positions []eventstore.Position) ([]Inclusion, error) {
 		if out[i].Leaf, err = ParseLeaf(text); err != nil {
 			return nil, fmt.Errorf("prove position %d: %w", p, err)
 		}
-		if out[i].Hashes, err = tlog.ProveRecord(l.last.Size, int64(p)-1, l.tree); err != nil {
+		if out[i].Hashes, err = tlog.ProveRecord(c.Size, int64(p)-1, l.tree); err != nil {
 			return nil, fmt.Errorf("prove position %d: %w", p, err)
 		}
-		out[i].Checkpoint = l.last.Note
+		out[i].Checkpoint = c.Note
 	}
 	return out, nil
 }
