@@ -9,6 +9,7 @@ package api
 
 import (
 	"context"
+	"io/fs"
 	"iter"
 	"log/slog"
 	"net/http"
@@ -135,6 +136,10 @@ type Config struct {
 	Registered func(ctx context.Context, position uint64) error
 
 	Reactions Reactions
+
+	// LawFiles are the national law files that Book was made of, and OwnLaw those of
+	// the agency's own, for bundles; nil: they have none.
+	LawFiles, OwnLaw fs.FS
 
 	// Log is the log of proofs, and LogKeys its keys; nil where there is none.
 	Log     Proofs

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"time"
 
+	"liuhen/bundle"
 	"liuhen/domain"
 	"liuhen/eventstore"
 	"liuhen/identity"
@@ -17,12 +18,10 @@ import (
 
 // Proofs are the log of proofs; *transparency.Log is one.
 type Proofs interface {
+	bundle.Log
 	Checkpoint() transparency.Checkpoint
-	Cosigned(ctx context.Context) (transparency.Checkpoint, error)
 	Tile(path string) ([]byte, error)
 	Prove(ctx context.Context, p eventstore.Position) (transparency.Inclusion, error)
-	Heads(ctx context.Context, cases []string, least eventstore.Position) ([]transparency.CaseHead, error)
-	History() *transparency.History
 	Status() transparency.Status
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -63,6 +64,7 @@ func openWithLog(t *testing.T) (*office, string) {
 		})
 		t.Cleanup(func() { stop(); wait.Wait() })
 		c.Log, public = log, ring.First()[0]
+		c.LawFiles = os.DirFS("testdata/law")
 	})
 	return o, public
 }

@@ -39,6 +39,8 @@ func (s *server) routes(mux *http.ServeMux) {
 	if s.Log != nil {
 		add(s, "GET /v1/cases/{case}/records/{event}/proof", "prove-record", cases, "A proof that an event is in the log of proofs (C2SP tlog-proof)", s.proof, proven)
 		add(s, "GET /v1/cases/{case}/head", "read-head", cases, "How many events a case has and which is the last, with a proof", s.head)
+		add(s, "GET /v1/cases/{case}/bundle", "bundle-case", cases, "A case with its proofs, to be checked offline by anybody", s.caseBundle, bundled)
+		add(s, "GET /v1/bundle", "bundle", lists, "Several cases with their proofs, to be checked offline by anybody", s.bundle, bundled)
 	}
 
 	add(s, "GET /v1/ledger", "read-ledger", lists, "The ledger (台账): one row a case, the last opened first", s.ledger, listOf[ledgerEntry])

@@ -142,8 +142,9 @@ func TestDiskFull(t *testing.T) {
 			if why := s.Status().Incident; why != "" {
 				t.Errorf("incident: %s", why)
 			}
-			if got := s.Status().Last; got != Position(len(all)) {
-				t.Errorf("the tail ends at %d, the volume at %d", got, len(all))
+			// A receipt does not wait until the record is read back.
+			if err := s.Wait(within(t, 20*time.Second), Position(len(all))); err != nil || s.Status().Last != Position(len(all)) {
+				t.Errorf("the tail ends at %d, the volume at %d (%v)", s.Status().Last, len(all), err)
 			}
 		})
 	}

@@ -27,6 +27,8 @@ var commands = []func(*program) *cobra.Command{
 	findingsCommand,
 	importCommand,
 	exportCommand,
+	bundleCommand,
+	checkCommand,
 	sampleCommand,
 	statsCommand,
 	rebuildCommand,

@@ -48,6 +48,7 @@ func TestScripts(t *testing.T) {
 			"loses":    losesDatabase,
 			"becomes":  becomesReady,
 			"exits":    exits,
+			"takeskey": takesKey,
 			"asks":     asks,
 		},
 	})
@@ -187,6 +188,20 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	if strconv.Itoa(code) != args[0] {
 		ts.Fatalf("%s ended with exit code %d, want %s", strings.Join(args[1:], " "), code, args[0])
 	}
+}
+
+// takeskey VAR keeps the first verifier key that the command before has printed.
+func takesKey(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: takeskey VAR")
+	}
+	for line := range strings.Lines(ts.ReadFile("stdout")) {
+		if line = strings.TrimSpace(line); strings.Count(line, "+") >= 2 && !strings.Contains(line, " ") {
+			ts.Setenv(args[0], line)
+			return
+		}
+	}
+	ts.Fatalf("there is no verifier key in the output")
 }
 
 // asks DATA METHOD PATH [FILE] sends a request over HTTP to the system on a

@@ -287,8 +287,8 @@ func (c *Config) check() error {
 		return usagef("replicas is %d, but the NATS inside this process keeps the record once: name a cluster with --nats", c.Replicas)
 	case !slices.Contains([]string{"debug", "info", "warn", "error"}, c.LogLevel):
 		return usagef("log-level is %q: want debug, info, warn or error", c.LogLevel)
-	case (c.TSA == "") != (c.TSARoots == ""):
-		return usagef("tsa and tsa-roots go together: an authority's time is believed by its certificates")
+	case c.TSA != "" && c.TSARoots == "":
+		return usagef("tsa goes with tsa-roots: an authority's time is believed by its certificates")
 	case c.LogFormat != "text" && c.LogFormat != "json":
 		return usagef("log-format is %q: want text or json", c.LogFormat)
 	}

@@ -191,6 +191,7 @@ func (s *system) start(ctx context.Context, withSample bool) error {
 	return s.startHTTP(ctx, api.Config{
 		Desk: s.desk, Record: s.store, Reads: s.db, Book: s.book, Law: s.law, InForce: registers.Law, Calendar: registers.Calendar, Policies: policies, Tokens: s.tokens,
 		Registered: registers.Wait, Registers: registers.Now, Roster: roster,
+		LawFiles: law.Files, OwnLaw: s.own,
 		Trail: api.NewTrail(s.keepLooks), Reactions: s.reactions, Log: s.log, LogKeys: s.keys, SignReport: s.signReport,
 		Rebuild: s.rebuild, Verify: s.verify, VerifyModels: s.verifyModels, Draft: s.draft, Health: s.health, Logger: s.logger, Version: version,
 	})
