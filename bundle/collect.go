@@ -10,6 +10,7 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"liuhen/domain"
+	"liuhen/eventstore"
 	"liuhen/internal/checkpoint"
 	"liuhen/transparency"
 	"liuhen/transparency/attest"
@@ -17,7 +18,7 @@ import (
 
 // A Log is the log of proofs as far as bundles ask it; *transparency.Log is one.
 type Log interface {
-	Heads(ctx context.Context, cases []string) ([]transparency.CaseHead, error)
+	Heads(ctx context.Context, cases []string, least eventstore.Position) ([]transparency.CaseHead, error)
 	Wait(ctx context.Context, size int64) (transparency.Checkpoint, error)
 	Cosigned(ctx context.Context) (transparency.Checkpoint, error)
 	ProveUnder(c transparency.Checkpoint, positions []uint64) ([]transparency.Inclusion, error)
@@ -39,10 +40,7 @@ func Collect(ctx context.Context, l Log, cases []domain.CaseID, least uint64, wa
 	if e.Settings, err = l.History().Settings(ctx); err != nil {
 		return e, err
 	}
-	if _, err = l.Wait(ctx, int64(least)); err != nil {
-		return e, err
-	}
-	if e.Heads, err = l.Heads(ctx, names); err != nil {
+	if e.Heads, err = l.Heads(ctx, names, eventstore.Position(least)); err != nil {
 		return e, err
 	}
 	if len(e.Heads) == 0 {

@@ -30,7 +30,7 @@ var allowed = []struct {
 	{"bagit", nil},
 	{"export", []string{"domain"}},
 	{"dossier", []string{"domain"}},
-	{"bundle", []string{"domain", "transparency", "bagit", "dossier", "internal"}},
+	{"bundle", []string{"domain", "eventstore", "transparency", "bagit", "dossier", "internal"}},
 	{"identity", []string{"internal"}},
 	{"transparency/sm", []string{"internal"}},
 	{"transparency/keys", []string{"transparency/sm", "internal"}},
