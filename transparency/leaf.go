@@ -129,14 +129,17 @@ func hashFrom(into *heads.Hash, name, want, value string) error {
 // Fits says whether a leaf is that of a record, as far as a record tells: all but
 // Heads, which rests on all records before it.
 func (l Leaf) Fits(r eventstore.Record) error {
-	switch {
-	case l.Position != uint64(r.Position):
+	if l.Position != uint64(r.Position) {
 		return fmt.Errorf("the leaf is that of position %d, the record stands at %d", l.Position, r.Position)
-	case !l.StoredAt.Equal(r.At):
+	}
+	if err := l.Holds(r.Data); err != nil {
+		return err
+	}
+	if !l.StoredAt.Equal(r.At) {
 		return fmt.Errorf("the record at position %d is said to have been stored at %s, the log knows %s",
 			r.Position, r.At.UTC().Format(time.RFC3339Nano), l.StoredAt.Format(time.RFC3339Nano))
 	}
-	return l.Holds(r.Data)
+	return nil
 }
 
 // Holds says whether a leaf is that of a record with these bytes: by each of its

@@ -269,7 +269,6 @@ func forge(t *testing.T, o *office, js jetstream.JetStream) {
 	for i := range attacked {
 		name := fmt.Sprintf("C-%04d", i%cases)
 		data := o.event(t, name, func(e *domain.Event) {
-			e.Command += "f" // every record is another one: which of them a start reads is chance
 			if i == target {
 				e.Data.Fields["fine"] = int64(100)
 			}
