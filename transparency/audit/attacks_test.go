@@ -116,7 +116,7 @@ var attacks = []attack{
 			copyFolder(t, o.older(t), o.dir)
 			copyFolder(t, filepath.Join(o.older(t), "../away"), o.away)
 		},
-		later: "nobody here; a witness that has cosigned more (not tested yet), or whoever holds a later proof or checkpoint",
+		later: "nobody here; a witness that has cosigned more (`transparency/attest` TestWitnessProvesLoss), or whoever holds a later proof or checkpoint",
 	},
 	{
 		name: "records evicted by lowering max_msgs through the API", zh: "通过接口调低 max_msgs 清除记录",
@@ -230,8 +230,8 @@ var attacks = []attack{
 		do:      func(t *testing.T, o *office) { evict(t, o.serve(t)) },
 		running: "100 records stand at positions 3901 to 4000",
 	},
-	{name: "two readers shown two logs by the operator (fork)", zh: "运营者向两个读者出示两个日志（分叉）", later: "witnesses (not tested yet)"},
-	{name: "a bundle with an event of its case hidden", zh: "导出包中隐去案件的一个事件", later: "bundle (not tested yet)"},
+	{name: "two readers shown two logs by the operator (fork)", zh: "运营者向两个读者出示两个日志（分叉）", later: "a witness (`transparency/attest` TestWitnessProvesFork)"},
+	{name: "a bundle with an event of its case hidden", zh: "导出包中隐去案件的一个事件", later: "`liuhen check` (`bundle` TestAttacks)"},
 }
 
 // evict has the server throw old records away.
