@@ -381,7 +381,7 @@ func (a *attack) whileRunning(t *testing.T, o *office) row {
 	a.do(t, o)
 	why := ""
 	for began := time.Now(); time.Since(began) < time.Minute && !strings.Contains(why, a.running); why = o.store.Status().Incident {
-		time.Sleep(time.Millisecond) // the store has no way to wait for an incident
+		<-time.After(time.Millisecond) // the store has no way to wait for an incident
 	}
 	if !strings.Contains(why, a.running) {
 		t.Fatalf("the running system says %q, want %q", why, a.running)

@@ -66,5 +66,5 @@ func BenchmarkWhole(b *testing.B) {
 	b.ReportMetric(n/raw.Seconds(), "raw/s")
 	b.ReportMetric(n/audited.Seconds(), "audit/s")
 	b.ReportMetric(raw.Seconds()/audited.Seconds(), "share")
-	b.Log(fmt.Sprintf("heap at most %d MiB", most>>20))
+	b.Logf("heap at most %d MiB", most>>20)
 }

@@ -107,7 +107,7 @@ func foundForeign(at uint64, name string, why error) *Fault {
 	}
 }
 
-func foundElsewhere(at uint64, name, is, want string) *Fault {
+func foundElsewhere(at uint64, name string) *Fault {
 	return &Fault{
 		Kind: Foreign, Position: at, Case: name,
 		ZH: fmt.Sprintf("位置 %d 的记录存于其他机关、程序或案件的主题下：不是由本系统写入", at),

@@ -73,7 +73,7 @@ func (t Tolerance) look(r *eventstore.Record) (e envelope, found *Fault) {
 		return e, foundForeign(at, r.Name(), err)
 	}
 	if want := e.under(); want != r.Stream {
-		return e, foundElsewhere(at, e.Subject, r.Stream, want)
+		return e, foundElsewhere(at, e.Subject)
 	}
 	if e.Recorded.Before(r.At.Add(-t.Before)) || e.Recorded.After(r.At.Add(t.After)) {
 		return e, foundDated(at, e.Subject, e.Recorded, r.At)

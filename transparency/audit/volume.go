@@ -148,7 +148,7 @@ func (v *Volume) pass(ctx context.Context, from, upTo uint64, name string, yield
 	return end + 1, true, nil
 }
 
-// ErrNoRecord: there is no record at a position, or the server cannot read it.
+// ErrNoRecord says that there is no record at a position, or the server cannot read it.
 var ErrNoRecord = errors.New("no record can be read there")
 
 // At returns the record at a position.

@@ -362,9 +362,9 @@ func (a *run) history(ctx context.Context, end uint64, out chan<- sealed) error 
 			if err := a.send(ctx, out, sealed{seq: e.Seq, c: c}, nil); err != nil {
 				return err
 			}
-		case transparency.KindCosigned:
+		case transparency.KindCosigned, transparency.KindCarried:
 			a.found(a.cosigned(e, recent))
-		case transparency.KindTimestamp, transparency.KindRotation:
+		case transparency.KindTimestamp, transparency.KindRotation, transparency.KindSettings, transparency.KindIncident:
 			// Here time stamps are held against the authority's certificate.
 			// Rotations are in Keys already.
 		}
