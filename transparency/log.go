@@ -326,7 +326,7 @@ func (l *Log) remember(c Checkpoint) error {
 		if err := os.MkdirAll(filepath.Dir(l.cfg.Memory), 0o700); err != nil {
 			return err
 		}
-		if err := errors.Join(writeFile(l.cfg.Memory, c.Note, true), syncFolder(filepath.Dir(l.cfg.Memory))); err != nil {
+		if err := errors.Join(writeFile(l.cfg.Memory, c.Note, true), syncPath(filepath.Dir(l.cfg.Memory))); err != nil {
 			return err
 		}
 	}

@@ -37,7 +37,7 @@ type tree struct {
 	edge   [][]tlog.Hash // by level: the hashes of the tile that is not full yet
 	leaves [][]byte      // of the bundle that is not full yet
 	failed error         // an append that did not end: the tree is not what it says
-	fresh  []string      // folders with full tiles that are not synced yet; the tiles themselves are
+	fresh  []string      // full tiles that are not synced yet
 }
 
 // tilePath is the path of a tile below a log's prefix; width is tileWidth for a
@@ -203,15 +203,26 @@ func (t *tree) root() tlog.Hash {
 // emptyRoot is the root of a tree without leaves: the SHA-256 of nothing.
 var emptyRoot, _ = tlog.TreeHash(0, nil)
 
-// publish writes the partial tiles of the tree as it is. Then the tree of this
-// size can be read from the folder, and its full tiles outlast a power cut.
-// Partial tiles may not: then openTree fails.
+// publish writes the partial tiles of the tree as it is, and syncs the full ones
+// that are new: together, for one by one each would make the file system's journal
+// be written while acts wait for theirs. Then the tree of this size can be read from
+// the folder, and its full tiles outlast a power cut. Partial tiles may not: then
+// openTree fails.
 func (t *tree) publish() error {
 	if t.failed != nil {
 		return t.failed
 	}
-	for _, dir := range t.fresh {
-		if err := syncFolder(dir); err != nil {
+	var folders []string
+	for _, path := range t.fresh {
+		if err := syncPath(path); err != nil {
+			return err
+		}
+		if dir := filepath.Dir(path); !slices.Contains(folders, dir) {
+			folders = append(folders, dir)
+		}
+	}
+	for _, dir := range folders {
+		if err := syncPath(dir); err != nil {
 			return err
 		}
 	}
@@ -235,16 +246,15 @@ func (t *tree) publish() error {
 func (t *tree) write(level int, n int64, width int, data []byte) error {
 	full := width == tileWidth
 	path := filepath.Join(t.dir, filepath.FromSlash(tilePath(level, n, width)))
-	if err := writeFile(path, data, full); err != nil || !full {
+	if err := writeFile(path, data, false); err != nil || !full {
 		return err
 	}
-	if dir := filepath.Dir(path); !slices.Contains(t.fresh, dir) {
-		t.fresh = append(t.fresh, dir)
-	}
+	t.fresh = append(t.fresh, path)
 	return os.RemoveAll(path + ".p") // what led to it is in it
 }
 
-func syncFolder(path string) error {
+// syncPath syncs a file, or the names in a folder.
+func syncPath(path string) error {
 	f, err := os.Open(path)
 	if err != nil {
 		return err

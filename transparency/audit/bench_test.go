@@ -1,7 +1,6 @@
 package audit_test
 
 import (
-	"fmt"
 	"runtime"
 	"testing"
 	"time"
