@@ -659,6 +659,13 @@ func (l *Log) run(ctx context.Context) error {
 			case <-ctx.Done():
 				return
 			}
+			if len(recs) < 500 { // let some more come, rather than wake for each group that is committed
+				select {
+				case <-time.After(gathering):
+				case <-ctx.Done():
+					return
+				}
+			}
 		}
 	})
 	reading.Go(func() {
