@@ -16,7 +16,6 @@ import (
 	"liuhen/bundle"
 	"liuhen/domain"
 	"liuhen/identity"
-	"liuhen/projections"
 	"liuhen/transparency"
 )
 
@@ -42,17 +41,7 @@ type caseBundleInput struct {
 
 type bundleInput struct {
 	How
-	Case      string `query:"case" maxLength:"7000" doc:"Only these cases, separated by commas"`
-	Agency    string `query:"agency" maxLength:"64"`
-	Procedure string `query:"procedure" maxLength:"64"`
-	Officer   string `query:"officer" maxLength:"200" doc:"Id of an officer who took part"`
-	Stage     string `query:"stage" maxLength:"64"`
-	From      date   `query:"from" doc:"Opened on this day or later"`
-	To        date   `query:"to" doc:"Opened on this day or before"`
-	Party     string `query:"party" maxLength:"500" doc:"Part of a party's name; two Chinese characters are enough"`
-	Q         string `query:"q" maxLength:"500" doc:"Part of the case id, a party's name, a credit code or a document number"`
-	Closed    string `query:"closed" enum:"true,false" doc:"Only closed cases, or only open ones"`
-	Findings  bool   `query:"findings" doc:"Only cases with findings"`
+	Choice
 }
 
 // bundled documents the answer.
@@ -130,10 +119,7 @@ func (s *server) bundle(ctx context.Context, in *bundleInput) (*huma.StreamRespo
 	if err := s.waitFor(ctx, in.MinPosition, "ledger", "timeline"); err != nil {
 		return nil, err
 	}
-	f := projections.LedgerFilter{
-		Agencies: agencies, Procedure: in.Procedure, Officer: in.Officer, Stage: in.Stage, From: in.From.Date, To: in.To.Date,
-		Party: in.Party, Query: in.Q, Closed: either(in.Closed), Findings: in.Findings,
-	}
+	f := in.filter(agencies)
 	named := listed(in.Case)
 	if len(named) > perExport {
 		return nil, tooMany(ctx, "query.case", perExport)

@@ -22,9 +22,8 @@ const perExport = 100
 // recordsHeader tells about how many records a file will hold.
 const recordsHeader = "Liuhen-Records"
 
-type exportInput struct {
-	SeenFrom
-	Format    string `query:"format" required:"true" enum:"xes,ocel,csv" doc:"xes: XES 2.2; ocel: OCEL 2.0 in JSON; csv: one row an event"`
+// A Choice chooses whole cases: by name, or as the ledger does.
+type Choice struct {
 	Case      string `query:"case" maxLength:"7000" doc:"Only these cases, separated by commas"`
 	Agency    string `query:"agency" maxLength:"64"`
 	Procedure string `query:"procedure" maxLength:"64"`
@@ -36,6 +35,20 @@ type exportInput struct {
 	Q         string `query:"q" maxLength:"500" doc:"Part of the case id, a party's name, a credit code or a document number"`
 	Closed    string `query:"closed" enum:"true,false" doc:"Only closed cases, or only open ones"`
 	Findings  bool   `query:"findings" doc:"Only cases with findings"`
+}
+
+// filter is the choice as the ledger takes it, but for the cases that are named.
+func (c Choice) filter(agencies []string) projections.LedgerFilter {
+	return projections.LedgerFilter{
+		Agencies: agencies, Procedure: c.Procedure, Officer: c.Officer, Stage: c.Stage, From: c.From.Date, To: c.To.Date,
+		Party: c.Party, Query: c.Q, Closed: either(c.Closed), Findings: c.Findings,
+	}
+}
+
+type exportInput struct {
+	SeenFrom
+	Format string `query:"format" required:"true" enum:"xes,ocel,csv" doc:"xes: XES 2.2; ocel: OCEL 2.0 in JSON; csv: one row an event"`
+	Choice
 }
 
 // exported documents the answer.
@@ -61,10 +74,7 @@ func (s *server) export(ctx context.Context, in *exportInput) (*huma.StreamRespo
 	if err := s.waitFor(ctx, in.MinPosition, "ledger", "timeline"); err != nil {
 		return nil, err
 	}
-	f := projections.LedgerFilter{
-		Agencies: agencies, Procedure: in.Procedure, Officer: in.Officer, Stage: in.Stage, From: in.From.Date, To: in.To.Date,
-		Party: in.Party, Query: in.Q, Closed: either(in.Closed), Findings: in.Findings,
-	}
+	f := in.filter(agencies)
 	named := listed(in.Case)
 	if len(named) > perExport {
 		p := problem(ctx, "unknown-parameter", fmt.Sprintf("一次最多指定 %d 个案件", perExport), fmt.Sprintf("at most %d cases can be named at once", perExport))

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -14,19 +15,10 @@ import (
 
 func bundleCommand(p *program) *cobra.Command {
 	l := &list{
-		filters: []filter{
-			{"agency", "only this agency"},
-			{"procedure", "only this procedure"},
-			{"officer", "id of an officer who took part"},
-			{"stage", "only cases in this stage"},
-			{"from", "opened on this day or later, 2026-01-01"},
-			{"to", "opened on this day or before"},
-			{"party", "part of a party's name; two Chinese characters are enough"},
-			{"q", "part of the case id, a party, a credit code or a document number"},
-			{"closed", "true: only closed cases; false: only open ones"},
+		filters: append(slices.Clone(caseFilters), []filter{
 			{"profile", "full: every record; party: those served on the reader; public: what is published"},
 			{"reader", "with --profile party: the party's name, exactly as it is recorded"},
-		},
+		}...),
 		switches: []filter{{"findings", "only cases with findings"}},
 	}
 	var path string
@@ -53,7 +45,7 @@ a reader may not see are given by leaf and proof only.`,
 			switch len(args) {
 			case 0:
 			case 1:
-				for _, f := range l.filters[:len(l.filters)-2] {
+				for _, f := range caseFilters {
 					if q.Has(f.name) {
 						return usagef("--%s chooses cases; with a CASE it means nothing", f.name)
 					}

@@ -20,19 +20,22 @@ import (
 	"liuhen/export"
 )
 
+// caseFilters choose whole cases, as the ledger does.
+var caseFilters = []filter{
+	{"agency", "only this agency"},
+	{"procedure", "only this procedure"},
+	{"officer", "id of an officer who took part"},
+	{"stage", "only cases in this stage"},
+	{"from", "opened on this day or later, 2026-01-01"},
+	{"to", "opened on this day or before"},
+	{"party", "part of a party's name; two Chinese characters are enough"},
+	{"q", "part of the case id, a party, a credit code or a document number"},
+	{"closed", "true: only closed cases; false: only open ones"},
+}
+
 func exportCommand(p *program) *cobra.Command {
 	l := &list{
-		filters: []filter{
-			{"agency", "only this agency"},
-			{"procedure", "only this procedure"},
-			{"officer", "id of an officer who took part"},
-			{"stage", "only cases in this stage"},
-			{"from", "opened on this day or later, 2026-01-01"},
-			{"to", "opened on this day or before"},
-			{"party", "part of a party's name; two Chinese characters are enough"},
-			{"q", "part of the case id, a party, a credit code or a document number"},
-			{"closed", "true: only closed cases; false: only open ones"},
-		},
+		filters:  caseFilters,
 		switches: []filter{{"findings", "only cases with findings"}},
 	}
 	var format, path string
